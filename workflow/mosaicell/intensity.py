@@ -1,0 +1,101 @@
+"""The global intensity histogram of a channel, and the normalisation that follows from it.
+
+Idea: brightness is brought to [0, 1] by two constants per channel and sample, taken from the
+histogram of the *whole* channel. A constant taken from a tile would make the result depend on
+the tiling.
+
+Every dtype falls into 65,536 bins whose order is the order of the values, so histograms of
+parts of an image are added up in one pass without knowing its range: integers of up to 16 bits
+have a bin per value; wider integers and floats are binned by the upper 16 bits of their float32
+form (a relative width of 1/128 or less).
+
+Limits: a float value beyond the range of float32 is refused, as are NaN and infinity.
+"""
+
+import numpy as np
+
+N_BINS = 65536
+LOW_QUANTILE, HIGH_QUANTILE = 0.01, 0.998
+
+
+def _is_exact(dtype: np.dtype) -> bool:
+    return dtype.kind in "uib" and dtype.itemsize <= 2
+
+
+def _bins(values: np.ndarray) -> np.ndarray:
+    """Bin of each value: ascending with the value."""
+    if _is_exact(values.dtype):
+        return values.astype(np.int32).ravel() + (32768 if values.dtype.kind == "i" else 0)
+    with np.errstate(over="ignore"):
+        as_float = values.astype(np.float32).ravel()
+    if not np.isfinite(as_float).all():
+        raise ValueError(
+            "the image holds NaN, infinite or too large values (beyond float32); "
+            "allowed are finite numbers: replace them before the image is ingested"
+        )
+    bits = (as_float + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
+    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return (ordered >> 16).astype(np.int32)
+
+
+def histogram(values: np.ndarray) -> np.ndarray:
+    """Count the values of (a part of) one channel.
+
+    Parameters
+    ----------
+    values : ndarray of any shape and any integer or floating dtype
+
+    Returns
+    -------
+    ndarray of int64, shape (65536,)
+        Histograms of parts of an image may be added.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    return np.bincount(_bins(np.asarray(values)), minlength=N_BINS)
+
+
+def _value_of_bin(bin_index: int, dtype: np.dtype) -> float:
+    """The lowest value that falls into a bin."""
+    if _is_exact(dtype):
+        return float(bin_index - (32768 if dtype.kind == "i" else 0))
+    ordered = np.uint32(bin_index << 16)
+    bits = ordered ^ np.uint32(1 << 31) if ordered >> 31 else ~ordered
+    return float(np.uint32(bits).view(np.float32))
+
+
+def quantile(counts: np.ndarray, dtype: np.dtype, q: float) -> float:
+    """The value below or at which a share `q` (0..1) of the counted values lies."""
+    cumulated = np.cumsum(counts)
+    rank = min(int(q * cumulated[-1]), int(cumulated[-1]) - 1)
+    return _value_of_bin(int(np.searchsorted(cumulated, rank, side="right")), np.dtype(dtype))
+
+
+def limits(counts: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
+    """The two constants that normalise a channel: its 1 % and 99.8 % quantiles.
+
+    A constant channel gets limits one apart, so that it becomes all 0.
+    """
+    low = quantile(counts, dtype, LOW_QUANTILE)
+    high = quantile(counts, dtype, HIGH_QUANTILE)
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def normalise(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Bring `low` to 0 and `high` to 1 and cut what lies outside of [0, 1.5].
+
+    Parameters
+    ----------
+    values : ndarray of any shape
+    low, high : float
+        Of the whole channel, see `limits`.
+
+    Returns
+    -------
+    ndarray of float32, same shape
+    """
+    scaled = (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    return np.clip(scaled, 0.0, 1.5, out=scaled)

@@ -1,0 +1,149 @@
+"""Working off the tiles of a job, with progress that people can follow.
+
+Idea: the tiles that are not done yet go to dask's threads; after each one, at most every few
+seconds, a line says how far the job is, how fast, and how long it will take. Lines, not a bar:
+several jobs share a terminal, and the same lines make a readable log on a cluster.
+"""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+import dask
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress:
+    """Counts finished units of work and reports on standard error.
+
+    Parameters
+    ----------
+    what : str
+        Begins every line: stage and sample, for example "segment embryo".
+    total : int
+        Units of work in all.
+    unit : str
+        What is counted, in the plural.
+    """
+
+    def __init__(self, what: str, total: int, unit: str = "tiles"):
+        self.what, self.total, self.unit = what, total, unit
+        self.done = 0
+        self.skipped = 0
+        self.begin = self.last = time.monotonic()
+        self.lock = Lock()
+
+    def skip(self, count: int) -> None:
+        """Count units that an earlier run has finished."""
+        self.done += count
+        self.skipped += count
+        if count:
+            self._say(f"{count} of {self.total} {self.unit} were done by an earlier run")
+
+    def advance(self, count: int = 1) -> None:
+        """Count finished units, and report if the last report is a while ago or this is the end."""
+        with self.lock:
+            self.done += count
+            now = time.monotonic()
+            if now - self.last < SECONDS_BETWEEN_LINES and self.done < self.total:
+                return
+            self.last = now
+            elapsed = now - self.begin
+            fresh = self.done - self.skipped
+            left = elapsed / fresh * (self.total - self.done)
+            self._say(
+                f"{self.done}/{self.total} {self.unit} ({100 * self.done // self.total} %), "
+                f"{_clock(elapsed)} so far, {_clock(left)} left"
+            )
+
+    def _say(self, text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {self.what}: {text}", file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def work_off(
+    tiles: Iterable[int],
+    do: Callable[[int], None],
+    *,
+    is_done: Callable[[int], bool],
+    what: str,
+    threads: int = 1,
+    unit: str = "tiles",
+) -> int:
+    """Do every tile that is not done yet, several at a time.
+
+    Parameters
+    ----------
+    tiles : iterable of int
+        The job's share of the tiles.
+    do : callable
+        Computes one tile and leaves its result on disk.
+    is_done : callable
+        Says whether an earlier run has left a result that fits.
+    what, unit : str
+        See `Progress`.
+    threads : int
+        Tiles in work at a time.
+
+    Returns
+    -------
+    int
+        How many tiles were computed.
+    """
+    tiles = list(tiles)
+    waiting = [tile for tile in tiles if not is_done(tile)]
+    progress = Progress(what, len(tiles), unit)
+    progress.skip(len(tiles) - len(waiting))
+
+    def do_one(tile: int) -> None:
+        do(tile)
+        progress.advance()
+
+    dask.compute(
+        *(dask.delayed(do_one, pure=False)(tile) for tile in waiting),
+        scheduler="threads",
+        num_workers=threads,
+    )
+    return len(waiting)
+
+
+class _Tee:
+    """Writes to several text streams at once."""
+
+    def __init__(self, *streams):
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self.streams:
+            stream.write(text)
+            stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self.streams:
+            stream.flush()
+
+
+@contextmanager
+def logged(path: str | Path) -> Iterator[None]:
+    """Copy what is written to standard error, and an exception's traceback, into a log file."""
+    terminal = sys.stderr
+    with Path(path).open("w", encoding="utf-8") as log:
+        sys.stderr = _Tee(terminal, log)
+        try:
+            yield
+        except BaseException:
+            traceback.print_exc(file=log)
+            raise
+        finally:
+            sys.stderr = terminal

@@ -1,0 +1,194 @@
+"""Stores on disk: zarr arrays written shard by shard, and small files written whole or not at all.
+
+This is the only module that knows that a store is a folder. What it promises:
+
+1. `lay_out` creates an array, or keeps it if it is already there with the same layout, so a
+   job that starts again finds what it has written.
+2. A shard is written by one task at a time; tasks are therefore cut along `shard_grid`.
+3. `checksum` reads back what is stored under a box, so that a record can tell later whether a
+   shard was deleted or changed.
+4. `write_file` replaces a file in one step: readers see the old content or the new, never half.
+
+Every chunk carries a CRC-32C; a chunk that was damaged is found when it is read.
+"""
+
+import io
+import json
+import os
+import shutil
+import zlib
+from itertools import product
+from math import prod
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import zarr
+from numcodecs import Zstd
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from .geometry import Box, Grid, Triple
+
+CHUNK_VOXELS = 64**3
+SHARD_VOXELS = 256**3
+CODECS = (ZstdCodec(level=1), Crc32cCodec())
+
+
+def cube(shape: Triple, voxels: int) -> Triple:
+    """A box of about `voxels` voxels, as near to a cube as the volume allows; edges: powers of 2.
+
+    A thin volume gets flat boxes: (1, 512, 512) for a 2D image and 64**3 voxels.
+    """
+    edges = [1, 1, 1]
+    while prod(edges) * 2 <= voxels:
+        growing = [axis for axis in (2, 1, 0) if edges[axis] < shape[axis]]
+        if not growing:
+            break
+        edges[min(growing, key=lambda axis: edges[axis])] *= 2
+    return tuple(edges)
+
+
+def lay_out(
+    path: Path,
+    *,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...],
+    dimension_names: tuple[str, ...],
+) -> zarr.Array:
+    """Create a sharded zarr array, or open it if it is there with just this layout.
+
+    An array of another layout at `path` is removed first. Chunks whose metadata are missing stay:
+    whether they can be used is for the records to say. To be called by one job at a time.
+    """
+    if (path / "zarr.json").exists():
+        array = zarr.open_array(path, mode="r+")
+        if (array.shape, array.dtype, array.chunks, array.shards) == (
+            tuple(shape),
+            np.dtype(dtype),
+            tuple(chunks),
+            tuple(shards),
+        ):
+            return array
+        shutil.rmtree(path)
+    return zarr.create_array(
+        path,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        compressors=CODECS,
+        fill_value=0,
+        dimension_names=dimension_names,
+    )
+
+
+def open_array(path: Path, mode: str = "r") -> zarr.Array:
+    """Open a zarr array for reading ("r") or for writing into it as well ("r+")."""
+    return zarr.open_array(path, mode=mode)
+
+
+def shard_grid(array: zarr.Array) -> Grid:
+    """The shards of an array's last three axes, as tiles: the unit of writing."""
+    return Grid(array.shape[-3:], (array.shards or array.chunks)[-3:])
+
+
+def checksum(array: zarr.Array, box: Box, leading: tuple[int, ...] = ()) -> int:
+    """CRC-32 of all that is stored for the shards under a box; a missing shard counts as empty.
+
+    Parameters
+    ----------
+    array : zarr.Array with axes (..., z, y, x)
+    box : Box
+        Voxels along the last three axes.
+    leading : tuple of int
+        Index along each axis before z.
+    """
+    shards = array.shards or array.chunks
+    ranges = [
+        range(a // s, -(-b // s)) for a, b, s in zip(box.start, box.stop, shards[-3:], strict=True)
+    ]
+    folder = Path(array.store_path.store.root) / array.store_path.path
+    crc = 0
+    for position in product(*ranges):
+        key = array.metadata.encode_chunk_key((*leading, *position))
+        try:
+            crc = zlib.crc32((folder / key).read_bytes(), crc)
+        except FileNotFoundError:
+            crc = zlib.crc32(b"absent", crc)
+    return crc
+
+
+def write_group(path: Path, attributes: dict) -> None:
+    """Write the metadata of a zarr group in one step; arrays and groups in it stay."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(
+        path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    )
+
+
+def remove_group(path: Path) -> None:
+    """Remove the metadata of a zarr group, if any; arrays and groups in it stay."""
+    (path / "zarr.json").unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace a file by `content` in one step, through a temporary file beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON with sorted keys, in one step."""
+    write_file(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write named arrays into one compressed, checksummed file, in one step."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_file(path, Zstd(level=1, checksum=True).encode(buffer.getbuffer()))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what `write_arrays` wrote; a damaged file is refused.
+
+    Raises
+    ------
+    ValueError
+        If the file is not whole.
+    """
+    try:
+        content = Zstd().decode(path.read_bytes())
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it and start the workflow again, which writes "
+            "it anew"
+        ) from error
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def checksum_of_files(paths: list[Path]) -> int | None:
+    """CRC-32 of the contents of files, in order; None if one is not there."""
+    crc = 0
+    for path in paths:
+        if not path.is_file():
+            return None
+        crc = zlib.crc32(path.read_bytes(), crc)
+    return crc
