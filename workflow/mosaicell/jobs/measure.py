@@ -1,0 +1,94 @@
+"""The measure stage on disk: each tile's own cells become a file of rows."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from ..geometry import Grid
+from ..measure import batches, measure_cells
+from ..records import Records
+from ..stitch import TileCells
+from ..store import read_arrays, write_arrays
+from .tiles import fill_tiles, tile_file
+
+# Cells of a tile are measured on one crop, unless it would have many times the tile's voxels.
+CROP_VOXELS = 4 * 256**3
+
+
+def measure_tiles(
+    labels: zarr.Array,
+    image: zarr.Array,
+    folder: Path,
+    *,
+    grid: Grid,
+    tiles: Iterable[int],
+    voxel_size: tuple[float, float, float] | None,
+    records: Records,
+    what: str,
+    threads: int = 1,
+) -> int:
+    """Measure the cells that tiles own, each on its complete crop.
+
+    Parameters
+    ----------
+    labels : zarr.Array, (z, y, x)
+        The final labels of the whole volume.
+    image : zarr.Array, (c, z, y, x)
+    folder, grid, tiles, records, what, threads
+        As for `segment_tiles`.
+    voxel_size : tuple of float or None
+        (z, y, x) in um.
+
+    Returns
+    -------
+    int
+        How many tiles were measured; the others were there.
+    """
+
+    def compute(tile: int) -> None:
+        cells = TileCells(**read_arrays(tile_file(folder, tile, "cells")))
+        measure_run = partial(measure_cells, volume=grid.shape, voxel_size=voxel_size)
+        parts = [
+            measure_run(
+                labels[box.slices],
+                image[(slice(None), *box.slices)],
+                ids=cells.label[run],
+                boxes=cells.bbox[run],
+                origin=box.start,
+            )
+            for run, box in batches(cells.bbox, max_voxels=CROP_VOXELS)
+        ]
+        table = pd.concat(parts) if parts else _no_cells(image, grid, voxel_size)
+        columns = {name: column.to_numpy() for name, column in table.items()}
+        write_arrays(tile_file(folder, tile, "table"), columns)
+
+    return fill_tiles(
+        compute, folder, ("table",), tiles=tiles, records=records, what=what, threads=threads
+    )
+
+
+def _no_cells(image: zarr.Array, grid: Grid, voxel_size: tuple | None) -> pd.DataFrame:
+    """A table without rows, with all columns in their types."""
+    nothing = np.empty((image.shape[0], 0, 0, 0))
+    return measure_cells(
+        np.empty((0, 0, 0), np.uint32),
+        nothing,
+        ids=np.empty(0, np.uint32),
+        boxes=np.empty((0, 6), np.int64),
+        origin=(0, 0, 0),
+        volume=grid.shape,
+        voxel_size=voxel_size,
+    )
+
+
+def gather_cells(folder: Path, *, grid: Grid) -> pd.DataFrame:
+    """The rows of all tiles, by ascending label."""
+    parts = [
+        pd.DataFrame(read_arrays(tile_file(folder, tile, "table"))) for tile in range(len(grid))
+    ]
+    filled = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(filled).sort_values("label", ignore_index=True)

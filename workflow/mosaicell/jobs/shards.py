@@ -1,0 +1,66 @@
+"""Shards of zarr arrays, computed or found as an earlier run recorded them."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import zarr
+
+from ..geometry import Box, Triple
+from ..progress import work_off
+from ..records import Records
+from ..store import checksum, shard_grid
+
+
+def fill_shards(
+    compute: Callable[[Box], np.ndarray],
+    arrays: list[tuple[zarr.Array, Triple]],
+    *,
+    shards: Iterable[int],
+    records: Records,
+    what: str,
+    threads: int = 1,
+) -> int:
+    """Compute shards of an array, and of coarser arrays that pick every n-th voxel of it.
+
+    Parameters
+    ----------
+    compute : callable
+        Gives the voxels of a `Box` of the first array.
+    arrays : list of (zarr.Array, tuple of int)
+        Arrays with axes (z, y, x), and which voxels of the first array each holds: every n-th
+        along each axis. Shards of all must fit those of the first.
+    shards : iterable of int
+        Numbers of the shards of the first array to be done.
+    records : Records
+    what, threads
+        See `progress.work_off`.
+
+    Returns
+    -------
+    int
+        How many shards were computed; the others were there.
+    """
+    grid = shard_grid(arrays[0][0])
+
+    def box_of(shard: int, steps: Triple) -> Box:
+        box = grid[shard]
+        return Box(
+            tuple(a // n for a, n in zip(box.start, steps, strict=True)),
+            tuple(-(-b // n) for b, n in zip(box.stop, steps, strict=True)),
+        )
+
+    def stored(shard: int) -> list[int]:
+        return [checksum(array, box_of(shard, steps)) for array, steps in arrays]
+
+    def is_done(shard: int) -> bool:
+        payload = records.payload(shard)
+        return payload is not None and payload["stored"] == stored(shard)
+
+    def do(shard: int) -> None:
+        voxels = compute(grid[shard])
+        for array, steps in arrays:
+            picked = voxels[tuple(slice(None, None, n) for n in steps)]
+            array[box_of(shard, steps).slices] = picked
+        records.add(shard, {"stored": stored(shard)})
+
+    return work_off(shards, do, is_done=is_done, what=what, threads=threads, unit="shards")
