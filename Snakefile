@@ -1,0 +1,16 @@
+# Mosaicell: microscopy volumes to cells. One file of rules a stage, in the order in which they run.
+configfile: "config/config.yaml"
+
+
+include: "workflow/common.smk"
+include: "workflow/ingest.smk"
+include: "workflow/predict.smk"
+include: "workflow/segment.smk"
+include: "workflow/stitch.smk"
+include: "workflow/measure.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(TABLE, sample=SAMPLES),

@@ -1,0 +1,44 @@
+"""A sample's image becomes an OME-Zarr pyramid; the array of its landscape is laid out."""
+
+from pathlib import Path
+
+from mosaicell.ingest import ingest, ingest_landscape, lay_out_landscape
+from mosaicell.progress import logged
+from mosaicell.records import fingerprint_of_files
+from mosaicell.sources import check_channel, check_same_shape, check_voxel_size, open_source
+from mosaicell.store import write_json
+
+with logged(snakemake.log[0]):
+    sample, params = snakemake.wildcards.sample, snakemake.params
+    store = Path(snakemake.output.group).parent
+    array = Path(snakemake.output.landscape).parent
+    work = Path(snakemake.output.summary).parent
+    job = {"code": fingerprint_of_files(snakemake.input.code), "threads": snakemake.threads}
+    image = open_source(snakemake.input.image)
+    landscape = open_source(snakemake.input.landscape) if snakemake.input.landscape else None
+    check_channel(image, params.channel)
+    if params.needs_voxel_size:
+        check_voxel_size(image, params.voxel_size)
+    if landscape:
+        check_same_shape(image, landscape)
+
+    summary = ingest(
+        image,
+        store,
+        name=sample,
+        voxel_size=params.voxel_size,
+        records_folder=work / "ingest",
+        what=f"ingest {sample}",
+        **job,
+    )
+    if landscape:
+        summary["landscape"] = ingest_landscape(
+            landscape,
+            array,
+            records_folder=work / "ingest" / "landscape",
+            what=f"ingest {sample}, landscape",
+            **job,
+        )
+    else:
+        lay_out_landscape(array, image.shape[1:])
+    write_json(Path(snakemake.output.summary), summary)

@@ -1,0 +1,34 @@
+"""One job's share of the tiles of a sample: rows of the cells that they own."""
+
+from pathlib import Path
+
+from mosaicell.geometry import Grid
+from mosaicell.jobs.measure import measure_tiles
+from mosaicell.progress import logged
+from mosaicell.records import Records, fingerprint, fingerprint_of_files
+from mosaicell.store import open_array, read_json, write_json
+
+with logged(snakemake.log[0]):
+    sample, params = snakemake.wildcards.sample, snakemake.params
+    summary = read_json(Path(snakemake.input.summary))
+    stitched = read_json(Path(snakemake.input.stitched))
+    work = Path(snakemake.input.stitched).parent
+    grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
+    identity = fingerprint(
+        cells=stitched["content"],
+        image=summary["content"],
+        voxel_size=summary["voxel_size"],
+        code=fingerprint_of_files(snakemake.input.code),
+    )
+    measure_tiles(
+        open_array(Path(params.store) / "labels" / "cells" / "0"),
+        open_array(Path(params.store) / "0"),
+        work / "tiles",
+        grid=grid,
+        tiles=grid.share(int(snakemake.wildcards.job), params.jobs),
+        voxel_size=summary["voxel_size"],
+        records=Records(work / "measure" / "tiles", identity),
+        what=f"measure {sample}",
+        threads=snakemake.threads,
+    )
+    write_json(Path(snakemake.output[0]), {"content": identity})

@@ -1,0 +1,50 @@
+"""One job's share of the shards of a sample's landscape."""
+
+from functools import partial
+from pathlib import Path
+
+from mosaicell.jobs.shards import fill_shards
+from mosaicell.model import load
+from mosaicell.predict import ONE, channel_of, device_of_choice, ideal_scale, predict
+from mosaicell.progress import logged
+from mosaicell.records import Records, fingerprint, fingerprint_of_files
+from mosaicell.resample import model_grid
+from mosaicell.store import open_array, read_json, shard_grid, write_json
+
+with logged(snakemake.log[0]):
+    sample, params = snakemake.wildcards.sample, snakemake.params
+    summary = read_json(Path(snakemake.input.summary))
+    landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
+    network, about = load(snakemake.input.weights)
+    device = device_of_choice()
+    network.to(device)
+    scale = ideal_scale(summary["voxel_size"], params.diameter, about["nominal_diameter"])
+    grid = model_grid(
+        shard=shard_grid(landscape).tile, scale=scale, window=about["window"], stride=network.stride
+    )
+    store = Path(snakemake.input.group).parent
+    channel = channel_of(store, summary, params.channel, grid.scale)
+    identity = fingerprint(
+        image=summary["content"],
+        channel=params.channel,
+        scale=grid.scale,
+        core=grid.core,
+        model=about["sha256"],
+        device=device.type,
+        code=fingerprint_of_files(snakemake.input.code),
+    )
+    fill_shards(
+        partial(
+            predict,
+            channel=channel,
+            grid=grid,
+            network=network,
+            device=device,
+            threads=snakemake.threads,
+        ),
+        [(landscape, (1, 1, 1))],
+        shards=shard_grid(landscape).share(int(snakemake.wildcards.job), params.jobs),
+        records=Records(Path(snakemake.output[0]).parent / "shards", identity),
+        what=f"predict {sample}",
+    )
+    write_json(Path(snakemake.output[0]), {"content": identity, "one": ONE})

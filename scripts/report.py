@@ -1,0 +1,34 @@
+"""Write the report of one sample: what it holds, what was found, how long it took."""
+
+from pathlib import Path
+
+import pandas as pd
+from mosaicell.progress import logged
+from mosaicell.report import columns, report
+from mosaicell.store import open_array, read_json, write_file
+
+with logged(snakemake.log[0]):
+    summary = read_json(Path(snakemake.input.summary))
+    store, levels = Path(snakemake.params.store), range(len(summary["factors"]))
+    timings = []
+    for stage, paths in snakemake.params.benchmarks.items():
+        jobs = [pd.read_csv(p, sep="\t", na_values="-") for p in paths if Path(p).exists()]
+        if jobs:
+            of_stage = pd.concat(jobs)
+            seconds, memory = of_stage["s"].sum(), of_stage["max_rss"].max()
+            timings.append(
+                {"stage": stage, "jobs": len(jobs), "seconds": seconds, "max_rss_mb": memory}
+            )
+    page = report(
+        sample=snakemake.params.sample,
+        image=[open_array(store / str(k)) for k in levels],
+        labels=[open_array(store / "labels" / "cells" / str(k)) for k in levels],
+        factors=[tuple(factor) for factor in summary["factors"]],
+        channel=snakemake.params.channel,
+        limits=[tuple(pair) for pair in summary["limits"]],
+        voxel_size=summary["voxel_size"] and tuple(summary["voxel_size"]),
+        cells=pd.read_parquet(snakemake.input.cells, columns=columns(len(summary["limits"]))),
+        facts=snakemake.params.facts,
+        timings=timings,
+    )
+    write_file(Path(snakemake.output.report), page.encode())

@@ -1,0 +1,49 @@
+# Configuration, samples and paths: what the rules of all stages share. No rules here.
+import settings
+from mosaicell import model
+from snakemake.exceptions import WorkflowError
+
+try:
+    config.update(settings.read_config(config))
+    SAMPLES = settings.read_samples(config["samples"])
+    WEIGHTS, CARD = model.find(config["predict"]["model"])
+    ABOUT_MODEL = model.card(WEIGHTS)
+    settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
+except (FileNotFoundError, ValueError) as error:
+    raise WorkflowError(str(error)) from None
+
+JOBS = range(config["tile"]["jobs"])
+STORE = config["results"] + "/{sample}/{sample}.ome.zarr"
+TABLE = config["results"] + "/{sample}/cells.parquet"
+REPORT = config["results"] + "/{sample}/report.html"
+WORK = config["results"] + "/work/{sample}"
+SCORES = WORK + "/scores.json"
+SUMMARY = WORK + "/ingest.json"
+LANDSCAPE = WORK + "/landscape.zarr"
+
+
+wildcard_constraints:
+    sample="|".join(SAMPLES),
+    job="[0-9]+",
+
+
+def code(*modules):
+    """Library files that a rule depends on, as an input."""
+    return [str(path) for path in settings.library(*modules)]
+
+
+def of_sample(field):
+    """A value of the sample sheet, as a function of a rule's wildcards."""
+    return lambda wildcards: getattr(SAMPLES[wildcards.sample], field)
+
+
+def benchmarks(sample):
+    """Files in which Snakemake writes what each stage of a sample took."""
+    folder = WORK.format(sample=sample) + "/benchmarks/"
+    many = ["predict", "segment", "measure_labels", "measure_cells"]
+    if SAMPLES[sample].landscape:
+        many.remove("predict")
+    files = {stage: [f"{folder}{stage}-{job}.tsv" for job in JOBS] for stage in many}
+    once = {stage: [f"{folder}{stage}.tsv"] for stage in ("ingest", "stitch", "measure")}
+    order = ["ingest", "predict", "segment", "stitch", "measure_labels", "measure_cells", "measure"]
+    return {stage: (files | once)[stage] for stage in order if stage in files | once}

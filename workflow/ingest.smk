@@ -1,0 +1,22 @@
+# ingest: image files -> OME-Zarr pyramid, histogram, and the array that will hold the landscape.
+rule ingest:
+    input:
+        image=of_sample("image"),
+        landscape=lambda wildcards: SAMPLES[wildcards.sample].landscape or [],
+        code=code("ingest"),
+    output:
+        group=STORE + "/zarr.json",
+        landscape=LANDSCAPE + "/zarr.json",
+        summary=SUMMARY,
+    params:
+        voxel_size=of_sample("voxel_size"),
+        channel=of_sample("channel"),
+        needs_voxel_size=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample])
+        is not None,
+    log:
+        WORK + "/logs/ingest.log",
+    benchmark:
+        WORK + "/benchmarks/ingest.tsv"
+    threads: 4
+    script:
+        "../scripts/ingest.py"

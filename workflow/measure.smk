@@ -1,0 +1,55 @@
+# measure: final labels, then every cell on its complete crop, then one table.
+rule measure_labels:
+    input:
+        stitched=WORK + "/stitch.json",
+        summary=SUMMARY,
+        code=code("jobs.labels"),
+    output:
+        WORK + "/labels/{job}.json",
+    params:
+        jobs=len(JOBS),
+        store=STORE,
+    log:
+        WORK + "/logs/measure_labels-{job}.log",
+    benchmark:
+        WORK + "/benchmarks/measure_labels-{job}.tsv"
+    script:
+        "../scripts/measure_labels.py"
+
+
+rule measure_cells:
+    input:
+        stitched=WORK + "/stitch.json",
+        labels=expand(WORK + "/labels/{job}.json", job=JOBS, allow_missing=True),
+        summary=SUMMARY,
+        code=code("jobs.measure"),
+    output:
+        WORK + "/measure/{job}.json",
+    params:
+        jobs=len(JOBS),
+        store=STORE,
+    log:
+        WORK + "/logs/measure_cells-{job}.log",
+    benchmark:
+        WORK + "/benchmarks/measure_cells-{job}.tsv"
+    script:
+        "../scripts/measure_cells.py"
+
+
+rule measure:
+    input:
+        stitched=WORK + "/stitch.json",
+        measured=expand(WORK + "/measure/{job}.json", job=JOBS, allow_missing=True),
+        summary=SUMMARY,
+        code=code("jobs.measure", "table", "omezarr"),
+    output:
+        table=TABLE,
+        labels=STORE + "/labels/cells/zarr.json",
+    params:
+        origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
+    log:
+        WORK + "/logs/measure.log",
+    benchmark:
+        WORK + "/benchmarks/measure.tsv"
+    script:
+        "../scripts/measure.py"

@@ -1,0 +1,24 @@
+# predict: image -> landscape, by a network; left out for samples that bring their own landscape.
+rule predict:
+    input:
+        summary=SUMMARY,
+        group=STORE + "/zarr.json",
+        landscape=LANDSCAPE + "/zarr.json",
+        weights=str(WEIGHTS),
+        card=str(CARD),
+        code=code("jobs.shards", "predict", "model"),
+    output:
+        WORK + "/predict/{job}.json",
+    params:
+        jobs=len(JOBS),
+        channel=of_sample("channel"),
+        diameter=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample]),
+    log:
+        WORK + "/logs/predict-{job}.log",
+    benchmark:
+        WORK + "/benchmarks/predict-{job}.tsv"
+    threads: 64  # as many as there are: a job on a GPU needs them for reading and writing
+    resources:
+        gpu=1,
+    script:
+        "../scripts/predict.py"

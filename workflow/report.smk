@@ -1,0 +1,21 @@
+# report: pictures, counts and distributions of a sample, in one HTML file.
+rule report:
+    input:
+        cells=TABLE,
+        labels=STORE + "/labels/cells/zarr.json",
+        summary=SUMMARY,
+        scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
+        code=code("report"),
+        template=str(settings.SCHEMAS.parent / "mosaicell" / "report.html.j2"),
+    output:
+        report=REPORT,
+    params:
+        sample="{sample}",
+        store=STORE,
+        channel=of_sample("channel"),
+        facts=lambda wildcards: settings.facts(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
+        benchmarks=lambda wildcards: benchmarks(wildcards.sample),
+    log:
+        WORK + "/logs/report.log",
+    script:
+        "../scripts/report.py"

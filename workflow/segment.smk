@@ -1,0 +1,26 @@
+# segment: landscape -> fragments of basins, tile by tile.
+def predictions(wildcards):
+    """What the landscape waits for: nothing if the sample brings it."""
+    if SAMPLES[wildcards.sample].landscape:
+        return []
+    return expand(WORK + "/predict/{job}.json", job=JOBS, sample=wildcards.sample)
+
+
+rule segment:
+    input:
+        summary=SUMMARY,
+        landscape=LANDSCAPE + "/zarr.json",
+        predictions=predictions,
+        code=code("jobs.segment"),
+    output:
+        WORK + "/segment/{job}.json",
+    params:
+        jobs=len(JOBS),
+        tile_shape=config["tile"]["shape"],
+        threshold=config["segment"]["threshold"],
+    log:
+        WORK + "/logs/segment-{job}.log",
+    benchmark:
+        WORK + "/benchmarks/segment-{job}.tsv"
+    script:
+        "../scripts/segment.py"

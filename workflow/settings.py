@@ -1,0 +1,309 @@
+"""What the user gives (configuration and sample sheet), read once, completed and checked.
+
+Idea: everything is parsed here, at the edge, before any work starts; what leaves this module is
+complete and of the right types. What does not fit is refused in one sentence that says what
+came, what is allowed and what to do. Schemas say what is allowed: see `workflow/schemas/`.
+
+Limits: images are not opened here, so that hundreds of samples are read in no time; what is wrong
+inside a file is said by the stage that reads it first.
+"""
+
+import ast
+import csv
+import difflib
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+from mosaicell.version import __version__
+
+
+def _is_finite_number(_checker: object, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# YAML knows .nan and .inf; no key here has a use for them.
+Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
+)
+SCHEMAS = Path(__file__).parent / "schemas"
+TYPES = {
+    "object": "a section of keys",
+    "array": "a list",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "null": "null",
+}
+
+
+class SettingsError(ValueError):
+    """Something in the configuration or the sample sheet is not allowed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the sample sheet. Sizes in um, (z, y, x)."""
+
+    name: str
+    image: str
+    landscape: str | None
+    truth: str | None
+    voxel_size: tuple[float, float, float] | None
+    channel: int
+    diameter: float | None
+
+
+def schema(name: str) -> dict:
+    """A schema of `workflow/schemas/` by its name: "config" or "samples"."""
+    return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+
+
+def complete(given: dict, rules: dict, where: str = "") -> dict:
+    """Check a mapping against a schema and fill in what it leaves out.
+
+    Raises
+    ------
+    SettingsError
+        With the first thing that is not allowed.
+    """
+    errors = Validator(rules).iter_errors(given)
+    # A misspelt key is the likely cause of whatever else is wrong, so it is said first.
+    first = min(errors, key=lambda error: error.validator != "additionalProperties", default=None)
+    if first is not None:
+        raise SettingsError(where + _sentence(first, rules))
+    return _with_defaults(given, rules)
+
+
+def _with_defaults(given: dict, rules: dict) -> dict:
+    filled = dict(given)
+    for key, rule in rules["properties"].items():
+        if "default" in rule:
+            filled.setdefault(key, rule["default"])
+        if rule.get("type") == "object":
+            filled[key] = _with_defaults(filled[key], rule)
+    return filled
+
+
+def _sentence(error: ValidationError, rules: dict) -> str:
+    """What came, what is allowed and what to do, from an error of the schema."""
+    key = ".".join(str(part) for part in error.path if not isinstance(part, int))
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = sorted(str(name) for name in set(error.instance) - set(known))[0]
+        near = difflib.get_close_matches(unknown, known, 1)
+        hint = f"write {near[0]!r} if that is meant" if near else "remove it"
+        section = f"{key}." if key else ""
+        return f"{section}{unknown} is not known; allowed are {', '.join(known)}: {hint}"
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{missing[0]} is missing; it is needed in every row: add it"
+    rule = rules
+    for part in error.path:
+        if isinstance(part, str):  # a list is described as a whole, not item by item
+            rule = rule["properties"][part]
+    came = json.dumps(error.instance, default=str)
+    hint = "correct it"
+    if rule.get("type") == "object" and isinstance(error.instance, str):
+        hint = "put the section into a file and name that with --configfile"
+    return f"{key} is {came}; allowed is {_allowed(rule)} ({rule['description']}): {hint}"
+
+
+def _allowed(rule: dict) -> str:
+    """What a rule of a schema allows, in words."""
+    if "enum" in rule:
+        return " or ".join(map(str, rule["enum"]))
+    if rule.get("type") == "array":
+        item = rule["items"]
+        return f"a list of {rule['minItems']} values, each {_allowed(item)}"
+    types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    words = " or ".join(TYPES[name] for name in types)
+    if "exclusiveMinimum" in rule:
+        words += f" above {rule['exclusiveMinimum']}"
+    if "minimum" in rule:
+        words += f" of at least {rule['minimum']}"
+    if "maximum" in rule:
+        words += f" and at most {rule['maximum']}"
+    if "pattern" in rule:
+        words += " of letters, digits, _ and -, beginning with a letter or digit"
+    return words
+
+
+def read_config(given: dict) -> dict:
+    """The configuration, complete and checked."""
+    return complete(given, schema("config"), "config: ")
+
+
+def read_samples(path: str) -> dict[str, Sample]:
+    """The sample sheet, checked: samples by name, in the order of the rows.
+
+    Raises
+    ------
+    SettingsError
+        If the sheet, or a file that it names, is missing or something in it is not allowed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"config: samples is {path!r}, which cannot be read ({error}); allowed is a text file "
+            "with tabs between columns: correct the path or write the sheet"
+        ) from error
+    rules = schema("samples")
+    rows = list(csv.reader((line for line in text.splitlines() if line.strip()), delimiter="\t"))
+    samples: dict[str, Sample] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        where = f"{path}, row {number}: "
+        if len(row) > len(rows[0]):
+            raise SettingsError(
+                f"{where}{len(row)} values came for {len(rows[0])} columns; allowed is one value "
+                "for each column: put one tab between values"
+            )
+        cells = {key.strip(): value.strip() for key, value in zip(rows[0], row, strict=False)}
+        given = {key: _number(value, rules, key) for key, value in cells.items() if value}
+        sample = _sample(complete(given, rules, where), where)
+        if sample.name in samples:
+            raise SettingsError(
+                f"{where}sample {sample.name!r} came before; allowed are names that occur once: "
+                "rename one of them"
+            )
+        samples[sample.name] = sample
+    if not samples:
+        raise SettingsError(
+            f"{path} names no sample; allowed is a header (sample, image, ...) and at least one "
+            "row, with tabs between columns: add a row"
+        )
+    return samples
+
+
+def _number(text: str, rules: dict, key: str) -> object:
+    """A cell of the sheet as the type that its column has; as text if it is not of that type."""
+    kind = rules["properties"].get(key, {}).get("type")
+    try:
+        return {"number": float, "integer": int}.get(kind, str)(text)
+    except ValueError:
+        return text
+
+
+def _sample(row: dict, where: str) -> Sample:
+    for column in ("image", "landscape", "truth"):
+        if column in row and not Path(row[column]).exists():
+            raise SettingsError(
+                f"{where}{column} is {row[column]!r}, which does not exist (seen from "
+                f"{Path.cwd()}); allowed is a file or folder that can be read: correct the path"
+            )
+    sizes = [row.get(f"voxel_size_{axis}") for axis in "zyx"]
+    if any(sizes) and not all(sizes):
+        raise SettingsError(
+            f"{where}only some of voxel_size_z, voxel_size_y and voxel_size_x came; allowed are "
+            "all three, in um, or none to take what the image file says: add the others"
+        )
+    return Sample(
+        name=row["sample"],
+        image=row["image"],
+        landscape=row.get("landscape"),
+        truth=row.get("truth"),
+        voxel_size=tuple(sizes) if all(sizes) else None,
+        channel=row["channel"],
+        diameter=row.get("diameter"),
+    )
+
+
+def library(*modules: str) -> list[Path]:
+    """The files of library modules and of all library modules that they import.
+
+    Listed as an input, they make a rule run again when its code has changed, and only then.
+
+    Parameters
+    ----------
+    *modules : str
+        Names below `mosaicell`, for example "jobs.segment".
+    """
+    package = Path(__file__).parent / "mosaicell"
+    found: dict[Path, None] = {}
+    waiting = [package.joinpath(*name.split(".")).with_suffix(".py") for name in modules]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found[path] = None
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = path.parents[node.level - 1]
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                waiting += [folder.joinpath(*name.split(".")).with_suffix(".py") for name in names]
+    return sorted(found)
+
+
+def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
+    """Set the threshold and the persistence that the user leaves to the model, in place.
+
+    Raises
+    ------
+    SettingsError
+        If a sample brings its own landscape, of which the model knows nothing.
+    """
+    for key in ("threshold", "persistence"):
+        if config["segment"][key] is not None:
+            continue
+        for sample in samples.values():
+            if sample.landscape:
+                raise SettingsError(
+                    f"config: segment.{key} is null, which takes the model's own, but sample "
+                    f"{sample.name!r} brings its own landscape; allowed is a number in units of "
+                    "that landscape: set it"
+                )
+        config["segment"][key] = card[key]
+
+
+def diameter(config: dict, sample: Sample) -> float | None:
+    """Typical diameter (um) to which a sample's image is scaled before it is predicted."""
+    if sample.landscape:
+        return None
+    return sample.diameter or config["predict"]["diameter"]
+
+
+def parameters(config: dict, sample: Sample) -> dict:
+    """Everything that the user sets and that determines a sample's result."""
+    chosen = dict(config["segment"], channel=sample.channel, voxel_size=sample.voxel_size)
+    if not sample.landscape:
+        chosen |= {"model": config["predict"]["model"], "diameter": diameter(config, sample)}
+    return chosen
+
+
+def origin(config: dict, sample: Sample, card: dict) -> dict[str, str]:
+    """What a product says of its origin: versions and hashes; equal results say the same."""
+    text = json.dumps(parameters(config, sample), sort_keys=True)
+    said = {name: version(name) for name in ("numba", "numpy", "pyarrow", "torch", "zarr")}
+    return {
+        "version": __version__,
+        "versions": json.dumps(said),
+        "parameters": text,
+        "config": hashlib.sha256(text.encode()).hexdigest(),
+        "model": "" if sample.landscape else card["sha256"],
+    }
+
+
+def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]:
+    """What the report says of a run, section by section."""
+    said = origin(config, sample, card)
+    sections = {
+        "Input": {"image": sample.image, "channel": str(sample.channel)},
+        "Parameters": {
+            **{key: str(value) for key, value in parameters(config, sample).items()},
+            "tile shape (voxels)": " x ".join(map(str, config["tile"]["shape"])),
+            "jobs a stage": str(config["tile"]["jobs"]),
+        },
+        "Versions": {"mosaicell": said["version"], **json.loads(said["versions"])},
+        "Hashes": {"parameters": said["config"], "model": said["model"] or "none"},
+    }
+    if sample.landscape:
+        sections["Input"]["landscape"] = sample.landscape
+    return sections

@@ -1,0 +1,18 @@
+# stitch: fragments of all tiles -> cells; the one step that sees the whole sample.
+rule stitch:
+    input:
+        summary=SUMMARY,
+        segmented=expand(WORK + "/segment/{job}.json", job=JOBS, allow_missing=True),
+        code=code("jobs.stitch", "jobs.labels"),
+    output:
+        WORK + "/stitch.json",
+    params:
+        store=STORE,
+        persistence=config["segment"]["persistence"],
+        min_size=config["segment"]["min_size"],
+    log:
+        WORK + "/logs/stitch.log",
+    benchmark:
+        WORK + "/benchmarks/stitch.tsv"
+    script:
+        "../scripts/stitch.py"
