@@ -3,13 +3,20 @@
 from pathlib import Path
 
 import pandas as pd
+
 from mosaicell.progress import logged
 from mosaicell.report import columns, report
 from mosaicell.store import open_array, read_json, write_file
 
 with logged(snakemake.log[0]):
     summary = read_json(Path(snakemake.input.summary))
-    store, levels = Path(snakemake.params.store), range(len(summary["factors"]))
+    store, levels = Path(snakemake.params.store), range(len(summary["levels"]))
+    limits = [tuple(channel["limits"]) for channel in summary["channels"]]
+    facts = snakemake.params.facts
+    facts["Hashes"]["input"] = summary["content"]
+    if snakemake.input.scores:
+        found = read_json(Path(snakemake.input.scores))
+        facts["Scores against the truth"] = {name: f"{found[name]:.4g}" for name in found}
     timings = []
     for stage, paths in snakemake.params.benchmarks.items():
         jobs = [pd.read_csv(p, sep="\t", na_values="-") for p in paths if Path(p).exists()]
@@ -23,12 +30,12 @@ with logged(snakemake.log[0]):
         sample=snakemake.params.sample,
         image=[open_array(store / str(k)) for k in levels],
         labels=[open_array(store / "labels" / "cells" / str(k)) for k in levels],
-        factors=[tuple(factor) for factor in summary["factors"]],
+        factors=[tuple(factor) for factor in summary["levels"]],
         channel=snakemake.params.channel,
-        limits=[tuple(pair) for pair in summary["limits"]],
+        limits=limits,
         voxel_size=summary["voxel_size"] and tuple(summary["voxel_size"]),
-        cells=pd.read_parquet(snakemake.input.cells, columns=columns(len(summary["limits"]))),
-        facts=snakemake.params.facts,
+        cells=pd.read_parquet(snakemake.input.cells, columns=columns(len(limits))),
+        facts=facts,
         timings=timings,
     )
     write_file(Path(snakemake.output.report), page.encode())

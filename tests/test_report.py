@@ -1,0 +1,366 @@
+"""The report: what it says, what it shows, and that it never needs more than itself."""
+
+import re
+import tracemalloc
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from mosaicell import pictures
+from mosaicell.measure import measure, units
+from mosaicell.pictures import colours, cut, grey, outlines, project
+from mosaicell.report import columns, report
+from mosaicell.store import lay_out
+
+VOID = {"meta", "br", "img", "link", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects a page's text, its addresses and its tags, and checks that tags are closed."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.texts = [], [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.note(attributes)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.note(attributes)
+
+    def note(self, attributes):
+        named = dict(attributes)
+        assert len(named) == len(attributes)
+        self.addresses += [named[key] for key in ("href", "src") if key in named]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(" ".join(data.split()))
+
+    @property
+    def text(self) -> str:
+        return " ".join(filter(None, self.texts))
+
+
+def stored(path, array: np.ndarray, *, steps=((1, 1, 1),)) -> list:
+    """A pyramid of an array with axes (..., z, y, x), thinned out by each of the steps."""
+    levels = []
+    for k, step in enumerate(steps):
+        level = array[(..., *(slice(None, None, s) for s in step))]
+        chunks = (1,) * (level.ndim - 3) + (16, 128, 128)
+        levels.append(
+            lay_out(
+                path / str(k),
+                shape=level.shape,
+                dtype=level.dtype,
+                chunks=chunks,
+                shards=chunks,
+                dimension_names=("c", "z", "y", "x")[-level.ndim :],
+            )
+        )
+        levels[-1][...] = level
+    return levels
+
+
+def balls(shape, *, every: int, radius: float, dtype=np.uint32) -> np.ndarray:
+    """Labels of balls on a grid."""
+    z, y, x = np.indices(shape)
+    number = np.zeros(shape, dtype)
+    steps = [max(1, n // every) for n in shape]
+    centres = [np.minimum(i // every, s - 1) for i, s in zip((z, y, x), steps, strict=True)]
+    number[...] = 1 + (centres[0] * steps[1] + centres[1]) * steps[2] + centres[2]
+    middle = [every // 2 if n >= every else 0 for n in shape]
+    squares = sum(
+        (i - c * every - m) ** 2 for i, c, m in zip((z, y, x), centres, middle, strict=True)
+    )
+    return np.where(squares <= radius**2, number, 0).astype(dtype)
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    """Makes the report of a label image."""
+
+    def make(
+        labels,
+        *,
+        image=None,
+        sample="embryo",
+        voxel_size=(2.0, 0.5, 0.5),
+        n_channels=1,
+        timings=(),
+        facts=None,
+        keep=None,
+    ):
+        if image is None:
+            noise = np.random.default_rng(0).integers(0, 50, (n_channels, *labels.shape))
+            image = (noise + 100 * (labels > 0)).astype(np.uint16)
+        cells = measure(labels, image, voxel_size=voxel_size)
+        cells.insert(0, "sample", sample)
+        cells.insert(1, "frame", 0)
+        return report(
+            sample=sample,
+            image=stored(tmp_path / "image", image),
+            labels=stored(tmp_path / "labels", labels),
+            factors=[(1, 1, 1)],
+            channel=n_channels - 1,
+            limits=[(0.0, 150.0)] * n_channels,
+            voxel_size=voxel_size,
+            cells=cells if keep is None else cells[keep],
+            facts=facts or {},
+            timings=list(timings),
+        )
+
+    return make
+
+
+LABELS = balls((24, 48, 72), every=12, radius=4)  # 2 x 4 x 6 balls
+BARS = re.compile(r"<title>([\d,]+): [^<]* to [^<]*</title>")
+CHARTS = re.compile(r'<figure class="card">.*?</figure>', re.DOTALL)
+
+
+def test_the_page_needs_no_other_file_and_no_script(page_of):
+    page = page_of(LABELS, n_channels=2)
+    parsed = Page(page)
+    assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
+    assert len(parsed.addresses) > 10
+    assert all(a.startswith(("#", "data:image/")) for a in parsed.addresses)
+    assert "http" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_every_picture_that_is_shown_again_is_on_the_page(page_of):
+    page = page_of(LABELS)
+    ids = re.findall(r' id="([^"]+)"', page)
+    used = re.findall(r'href="#([^"]+)"', page)
+    assert sorted(ids) == sorted(used)
+    assert len(set(ids)) == len(ids) == 5  # three planes, two projections
+
+
+def test_the_headline_gives_counts_and_sizes(page_of):
+    text = Page(page_of(LABELS)).text
+    size = int((LABELS == 1).sum())
+    diameter = (6 / np.pi * size * 0.5) ** (1 / 3)
+    assert "cells 48 " in text
+    assert f"median diameter {diameter:.2f}".rstrip("0") in text
+    assert "touch the border 0 %" in text
+    assert f"of the volume is cells {100 * 48 * size / LABELS.size:.1f} %" in text
+    assert "imaged 41,472 µm³" in text
+
+
+def test_names_and_values_are_escaped(page_of):
+    page = page_of(LABELS, sample='<b>&"', facts={"<i>": {"<u>": "<script>alert(1)</script>"}})
+    assert "<title>&lt;b&gt;&amp;&#34;" in page
+    parsed = Page(page)
+    assert not {"b", "i", "u", "script"} & set(parsed.tags)
+    assert '<b>&"' in parsed.texts
+    assert "<script>alert(1)</script>" in parsed.texts
+
+
+NONE = np.zeros((24, 48, 72), np.uint32)
+ONE = np.where(LABELS == 9, LABELS, 0)
+PLANE = balls((1, 60, 80), every=20, radius=6)
+HUGE = np.where(LABELS > 0, LABELS + np.uint64(2**40), 0).astype(np.uint64)
+CASES = {
+    "no cells": (NONE, {}, ["No cells were found", "segment.threshold"], ["Distributions"]),
+    "no cells, no size": (NONE, {"voxel_size": None}, ["No cells", "voxel_size_z"], ["mm³"]),
+    "one cell": (ONE, {}, ["cell 1 ", "Distributions"], ["No cells", "90 % within"]),
+    "one plane": (PLANE, {}, ["cells per mm²", "Area of a cell"], ["Plane y", "along z", "³"]),
+    "one plane, no size": (
+        PLANE,
+        {"voxel_size": None},
+        ["pixels in the median cell", "80 pixels (y, x)"],
+        ["µm", "nan"],
+    ),
+    "no size": (
+        LABELS,
+        {"voxel_size": None},
+        ["voxels in the median cell", "voxel_size_z", "Cells along z plane"],
+        ["µm", "nan", "Diameter"],
+    ),
+    "three channels": (
+        LABELS,
+        {"n_channels": 3},
+        ["3 channels", "Channel 2, segmented", "Mean intensity, channel 1"],
+        [],
+    ),
+    "fifteen channels": (PLANE, {"n_channels": 15}, ["the first 12 of 15"], ["Channel 12"]),
+    "64-bit labels": (HUGE, {}, ["cells 48 "], []),
+}
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "said", "not_said"), CASES.values(), ids=CASES.keys()
+)
+def test_unusual_samples_read_sensibly(page_of, labels, options, said, not_said):
+    text = Page(page_of(labels, **options)).text
+    assert [words for words in said if words not in text] == []
+    assert [words for words in not_said if words in text] == []
+
+
+def test_the_same_input_gives_the_same_page(page_of):
+    assert page_of(LABELS) == page_of(LABELS)
+
+
+def test_every_chart_holds_every_cell_even_outliers(page_of):
+    image = np.random.default_rng(1).normal(100, 5, (1, *LABELS.shape)).astype(np.float32)
+    image[0][LABELS == 17] = 1e30
+    image[0][LABELS == 20] = -1e30
+    page = page_of(LABELS, image=image)
+    charts = CHARTS.findall(page)
+    assert len(charts) == 4  # volume, diameter, along z, intensity
+    for chart in charts:
+        assert sum(int(count) for count in BARS.findall(chart)) == 48
+    assert "2 beyond the axis" in charts[3]
+    assert len(BARS.findall(charts[3])) > 5  # the outliers did not squeeze the others into one
+
+
+def test_suspicious_cells_are_pointed_at(page_of):
+    labels = LABELS.copy()
+    labels[:, :, 36:] = 4  # several in one
+    labels[0, :30:2, 0] = np.arange(100, 115)  # debris
+    text = Page(page_of(labels)).text
+    assert "Cell 4 at z, y, x = 12, 24, 54 is" in text
+    assert "lower segment.persistence" in text
+    assert "raise segment.min_size" in text
+    assert not re.search(r"Cell \d+ at|segment\.min_size", Page(page_of(LABELS)).text)
+
+
+def test_the_time_of_each_stage_is_shown(page_of):
+    text = Page(
+        page_of(
+            LABELS,
+            timings=[
+                {"stage": "predict", "jobs": 4, "seconds": 3725.0, "max_rss_mb": 2048.0},
+                {"stage": "stitch", "jobs": 1, "seconds": 1.25, "max_rss_mb": float("nan")},
+            ],
+        )
+    ).text
+    assert "predict 4 1 h 02 min 2.0 GB" in text
+    assert "stitch 1 1.2 s unknown" in text
+
+
+def test_large_images_get_a_close_up_at_full_resolution(page_of):
+    large = balls((1, 700, 900), every=20, radius=6)
+    page = page_of(large)
+    assert "Close-up" in page
+    assert "Around y, x = 350, 450" in page
+    assert "Close-up" not in page_of(PLANE)
+
+
+def test_memory_is_bounded_whatever_the_volume(tmp_path):
+    shape = (192, 1024, 1024)
+    image, labels = (
+        [
+            lay_out(
+                tmp_path / name,
+                shape=(*leading, *shape),
+                dtype=dtype,
+                chunks=(*leading, 64, 64, 64),
+                shards=(*leading, 64, 256, 256),
+                dimension_names=("c", "z", "y", "x")[-len(leading) - 3 :],
+            )
+        ]
+        for name, leading, dtype in (("image", (1,), np.uint16), ("labels", (), np.uint32))
+    )
+    cells = measure(np.ones((1, 1, 1), np.uint8), np.ones((1, 1, 1)))
+    tracemalloc.start()
+    page = report(
+        sample="large",
+        image=image,
+        labels=labels,
+        factors=[(1, 1, 1)],
+        channel=0,
+        limits=[(0.0, 1.0)],
+        voxel_size=None,
+        cells=cells,
+        facts={},
+        timings=[],
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.1 * np.prod(shape) * (2 + 4)
+    assert len(page) < 3_000_000
+
+
+def test_a_report_looks_only_at_columns_that_it_names(page_of):
+    assert set(columns(2)) <= set(units(2))
+    assert page_of(LABELS, n_channels=2, keep=columns(2)) == page_of(LABELS, n_channels=2)
+
+
+def test_outlines_are_where_cells_end_in_the_colour_of_each():
+    labels = np.zeros((1000, 1000), np.uint32)
+    labels[100:200, 100:200] = 7
+    labels[100:200, 200:300] = 8
+    picture = outlines(labels, size=(1.0, 1.0))
+    assert picture.shape == (1000, 1000, 4)
+    expected = np.zeros((1000, 1000), np.uint32)
+    for label, span in ((7, slice(100, 200)), (8, slice(200, 300))):
+        cell = np.zeros((1000, 1000), bool)
+        cell[100:200, span] = True
+        inner = np.zeros_like(cell)
+        inner[101:199, span.start + 1 : span.stop - 1] = True
+        expected[cell & ~inner] = label
+    assert np.array_equal(picture[..., 3] > 0, expected > 0)
+    for label in (7, 8):
+        colour = colours(np.array([label]))[0]
+        assert (picture[expected == label, :3] == colour).all()
+    assert not np.array_equal(*colours(np.array([7, 8])))
+
+
+def test_outlines_of_few_pixels_are_drawn_finer_at_true_aspect():
+    labels = np.zeros((10, 20), np.uint64)
+    labels[4:6, 5:15] = 2**60 + 1
+    picture = outlines(labels, size=(20 * 0.5, 20 * 0.25))  # planes are four times as thick
+    assert picture.shape == (1000, 500, 4)
+    assert picture[400:600, 125:375, 3].any()
+    assert not picture[:400, :, 3].any()
+    assert not picture[:, :125, 3].any()
+    assert not picture[450:550, 150:350, 3].any()  # within the cell
+    drawn = picture[..., 3] > 0
+    assert drawn[:, 250].sum() == drawn[500].sum() == 6  # three pixels on each side
+
+
+@pytest.mark.parametrize(
+    ("axis", "index", "pixels", "level", "step"),
+    [(0, 5, 80, 0, 1), (0, 5, 40, 1, 1), (1, 33, 20, 1, 2), (2, 79, 30, 1, 1), (0, 23, 7, 1, 6)],
+)
+def test_a_cut_is_read_from_the_finest_level_that_fits(tmp_path, axis, index, pixels, level, step):
+    volume = np.random.default_rng(2).integers(0, 99, (1, 24, 40, 80)).astype(np.uint8)
+    factors = [(1, 1, 1), (1, 2, 2)]
+    levels = stored(tmp_path, volume, steps=factors)
+    found = cut(levels, factors, axis=axis, index=index, channel=0, pixels=pixels)
+    plane = np.take(levels[level][0], index // factors[level][axis], axis)
+    strides = [-(-n // pixels) for n in plane.shape]
+    assert max(strides) == step
+    assert np.array_equal(found, plane[:: strides[0], :: strides[1]])
+
+
+@pytest.mark.parametrize("slab", [1, 5000, 10**9])
+def test_projections_do_not_depend_on_the_slabs(tmp_path, monkeypatch, slab):
+    volume = np.random.default_rng(3).integers(0, 10**6, (2, 24, 40, 80)).astype(np.uint32)
+    monkeypatch.setattr(pictures, "SLAB_VOXELS", slab)
+    found = project(stored(tmp_path, volume), channel=1)
+    assert np.array_equal(found[0], volume[1].max(axis=0))
+    assert np.array_equal(found[1], volume[1].max(axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", "bool"])
+def test_greys_end_at_the_limits_even_for_extreme_values(dtype):
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        values = np.array([False, True])
+    else:
+        info = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+        values = np.array([info.min, 0, 1, info.max], kind)
+    assert grey(values, 0.0, 1.0).tolist() == [255 * int(v > 0) for v in values]

@@ -1,0 +1,616 @@
+"""One page per sample that shows whether the cells are right: pictures, numbers, distributions.
+
+Idea: people judge a segmentation by looking. So the page leads with the image and the outlines
+side by side, on the planes that hold most cells and, for a large image, in a close-up at full
+resolution; numbers and hints stand above, details below. The page is a single file that needs
+nothing else: pictures are packed into it, charts are drawn as SVG in the colours of the page.
+
+Passes:
+1. `_planes` chooses where to cut, from the table of cells.
+2. `_cuts`, `_close_ups`, `_projections` and `_channels` read and draw the pictures, see
+   `mosaicell.pictures`.
+3. `_headline`, `_hints` and `_charts` sum the table up.
+4. The template `report.html.j2` lays it all out.
+
+Limits: the pictures show one channel with outlines, and the other ones on one plane only.
+"""
+
+from dataclasses import dataclass
+from math import ceil, floor, log10, prod
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import zarr
+
+from .geometry import Box, Triple
+from .intensity import HIGH_QUANTILE, LOW_QUANTILE
+from .measure import AXES
+from .pictures import cut, cut_box, grey, inline, outlines, project
+from .version import __version__
+
+# A close-up is about this many cells wide, within bounds in voxels.
+CLOSE_UP_CELLS = 8
+CLOSE_UP_VOXELS = (48, 320)
+CHANNELS_SHOWN = 12
+CHANNEL_PIXELS = 320
+ENOUGH_CELLS = 10  # for shares and medians to mean something
+
+TIMES = " \N{MULTIPLICATION SIGN} "
+MINUS = "\N{MINUS SIGN}"
+
+
+def columns(n_channels: int) -> list[str]:
+    """The columns of the table of cells that a report looks at."""
+    return [
+        "label",
+        "num_voxels",
+        *(f"centroid_{axis}" for axis in AXES),
+        *(f"bbox_min_{axis}" for axis in AXES),
+        *(f"bbox_max_{axis}" for axis in AXES),
+        "touches_border",
+        "equivalent_diameter_um",
+        *(f"intensity_mean_{channel}" for channel in range(n_channels)),
+    ]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a report is about.
+
+    Attributes
+    ----------
+    image : list of zarr.Array, (c, z, y, x)
+    labels : list of zarr.Array, (z, y, x)
+    factors : list of tuple of int
+        Voxels of level 0 in a voxel of each level.
+    channel : int
+    limits : list of tuple of float
+    voxel_size : tuple of float or None
+        In um.
+    cells : pandas.DataFrame
+    """
+
+    image: list[zarr.Array]
+    labels: list[zarr.Array]
+    factors: list[Triple]
+    channel: int
+    limits: list[tuple[float, float]]
+    voxel_size: tuple[float, float, float] | None
+    cells: pd.DataFrame
+
+    @property
+    def shape(self) -> Triple:
+        return self.labels[0].shape
+
+    @property
+    def is_2d(self) -> bool:
+        return self.shape[0] == 1
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Edges of a voxel, in um if they are known."""
+        return self.voxel_size or (1.0, 1.0, 1.0)
+
+    @property
+    def voxel(self) -> str:
+        return "pixel" if self.is_2d else "voxel"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One view: the image, and a layer of outlines if there are any, as data URIs.
+
+    The scale bar is given as a share of the width, None if sizes are not known.
+    """
+
+    name: str
+    title: str
+    raw: str
+    lines: str | None
+    aspect: float
+    bar_share: float | None
+    bar_text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A histogram in a frame of 100 x 100: bars, ticks, and where the median lies."""
+
+    title: str
+    unit: str
+    note: str
+    bars: list[dict]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    median: float
+
+
+def report(
+    *,
+    sample: str,
+    image: list[zarr.Array],
+    labels: list[zarr.Array],
+    factors: list[Triple],
+    channel: int,
+    limits: list[tuple[float, float]],
+    voxel_size: tuple[float, float, float] | None,
+    cells: pd.DataFrame,
+    facts: dict[str, dict[str, str]],
+    timings: list[dict],
+) -> str:
+    """Write the report of one sample.
+
+    Parameters
+    ----------
+    sample : str
+    image : list of zarr.Array, (c, z, y, x)
+        Pyramid, finest first.
+    labels : list of zarr.Array of unsigned integers, (z, y, x)
+        Pyramid of the same shapes.
+    factors : list of tuple of int
+        (z, y, x) voxels of level 0 in a voxel of each level.
+    channel : int
+        The channel that was segmented.
+    limits : list of tuple of float
+        (black, white) for each channel.
+    voxel_size : tuple of float or None
+        (z, y, x) in um.
+    cells : pandas.DataFrame
+        The table of cells, at least its `columns`.
+    facts : dict of str to dict of str to str
+        Sections of names and values, shown as tables.
+    timings : list of dict
+        For each stage: stage, jobs, seconds, max_rss_mb (NaN if unknown).
+
+    Returns
+    -------
+    str
+        One HTML page that needs no other file. The same input gives the same page.
+    """
+    scene = Scene(image, labels, factors, channel, limits, voxel_size, cells)
+    planes = _planes(scene)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        sample=sample,
+        summary=_summary(scene),
+        headline=_headline(scene),
+        hints=_hints(scene),
+        cuts=_cuts(scene, planes),
+        close_ups=_close_ups(scene, planes),
+        projections=_projections(scene),
+        channels=_channels(scene, planes[0]),
+        channel=channel,
+        n_channels=len(limits),
+        contrast=" to ".join(_number(limit) for limit in limits[channel]),
+        has_size=voxel_size is not None,
+        voxel=scene.voxel,
+        charts=_charts(scene),
+        facts=facts,
+        timings=_timings(timings),
+        version=__version__,
+    )
+
+
+# Pictures
+
+
+def _planes(scene: Scene) -> Triple:
+    """Along each axis, the plane that most cells cross; of equal ones the most central.
+
+    Only the middle half of the volume is considered, because an image is about its centre.
+    """
+    planes = []
+    for axis, n in zip(AXES, scene.shape, strict=True):
+        begins, ends = (
+            np.bincount(scene.cells[f"bbox_{end}_{axis}"].to_numpy(np.int64), minlength=n + 1)
+            for end in ("min", "max")
+        )
+        crossing = np.cumsum(begins - ends)
+        middle = np.arange(n // 4, max(n // 4 + 1, n - n // 4))
+        distance = np.abs(middle - n // 2)
+        planes.append(int(middle[np.lexsort((distance, -crossing[middle]))[0]]))
+    return tuple(planes)
+
+
+def _figure(
+    scene: Scene,
+    *,
+    name: str,
+    title: str,
+    values: np.ndarray,
+    labels: np.ndarray | None,
+    size: tuple[float, float],
+    limits: tuple[float, float],
+) -> Figure:
+    """Draw one view of true height and width `size`; black and white are at the limits."""
+    length = _nice_below(size[1] / 4)
+    is_outlined = labels is not None and not scene.cells.empty
+    return Figure(
+        name=name,
+        title=title,
+        raw=inline(grey(values, *limits)),
+        lines=inline(outlines(labels, size=size)) if is_outlined else None,
+        aspect=size[1] / size[0],
+        bar_share=None if scene.voxel_size is None else length / size[1],
+        bar_text=_length(length),
+    )
+
+
+def _size(scene: Scene, axis: int, shape: Triple) -> tuple[float, float]:
+    """True height and width of a plane of a box, perpendicular to an axis."""
+    edges = [n * edge for n, edge in zip(shape, scene.spacing, strict=True)]
+    del edges[axis]
+    return tuple(edges)
+
+
+def _cut_title(scene: Scene, axis: int, index: int) -> str:
+    if scene.is_2d:
+        return "The image"
+    depth = "" if scene.voxel_size is None else f" ({_length(index * scene.voxel_size[axis])})"
+    return f"Plane {AXES[axis]} = {index}{depth} of {scene.shape[axis]}"
+
+
+def _cuts(scene: Scene, planes: Triple) -> list[Figure]:
+    """The whole planes; for an image of one plane, this plane."""
+    return [
+        _figure(
+            scene,
+            name=f"cut-{AXES[axis]}",
+            title=_cut_title(scene, axis, planes[axis]),
+            values=cut(
+                scene.image, scene.factors, axis=axis, index=planes[axis], channel=scene.channel
+            ),
+            labels=cut(scene.labels, scene.factors, axis=axis, index=planes[axis]),
+            size=_size(scene, axis, scene.shape),
+            limits=scene.limits[scene.channel],
+        )
+        for axis in ((0,) if scene.is_2d else (0, 1, 2))
+    ]
+
+
+def _close_ups(scene: Scene, planes: Triple) -> list[Figure]:
+    """Around the cell next to where the planes meet, at full resolution.
+
+    None if there is no cell, or if the whole planes show as much.
+    """
+    if scene.cells.empty or max(scene.shape) <= 2 * CLOSE_UP_VOXELS[1]:
+        return []
+    centroids = scene.cells[[f"centroid_{axis}" for axis in AXES]].to_numpy()
+    distance = ((centroids - planes) * scene.spacing) ** 2
+    centre = centroids[distance.sum(axis=1).argmin()].round().astype(int)
+    start, stop = [], []
+    for axis, name in enumerate(AXES):
+        extent = scene.cells[f"bbox_max_{name}"] - scene.cells[f"bbox_min_{name}"]
+        edge = int(np.clip(CLOSE_UP_CELLS * extent.median(), *CLOSE_UP_VOXELS))
+        first = max(0, min(int(centre[axis]) - edge // 2, scene.shape[axis] - edge))
+        start.append(first)
+        stop.append(min(first + edge, scene.shape[axis]))
+    box = Box(tuple(start), tuple(stop))
+    image, labels = scene.image[0], scene.labels[0]
+    return [
+        _figure(
+            scene,
+            name=f"close-{AXES[axis]}",
+            title=f"Around y, x = {centre[1]}, {centre[2]}"
+            if scene.is_2d
+            else f"Plane {AXES[axis]} = {centre[axis]}",
+            values=cut_box(image, box, axis=axis, index=centre[axis], channel=scene.channel),
+            labels=cut_box(labels, box, axis=axis, index=centre[axis]),
+            size=_size(scene, axis, box.shape),
+            limits=scene.limits[scene.channel],
+        )
+        for axis in ((0,) if scene.is_2d else (0, 1, 2))
+    ]
+
+
+def _projections(scene: Scene) -> list[Figure]:
+    """Maximum projections along z and y; none for an image of one plane."""
+    if scene.is_2d:
+        return []
+    values, labels = project(scene.image, channel=scene.channel), project(scene.labels)
+    return [
+        _figure(
+            scene,
+            name=f"projection-{AXES[axis]}",
+            title=f"All {scene.shape[axis]} planes along {AXES[axis]}",
+            values=values[axis],
+            labels=labels[axis],
+            size=_size(scene, axis, scene.shape),
+            limits=_contrast(values[axis]),
+        )
+        for axis in values
+    ]
+
+
+def _contrast(values: np.ndarray) -> tuple[float, float]:
+    """Limits of a picture's own: a maximum of many planes is brighter than each of them."""
+    low, high = np.quantile(values, [LOW_QUANTILE, HIGH_QUANTILE])
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _channels(scene: Scene, plane: int) -> list[Figure]:
+    """One plane in every channel, if there are several."""
+    if len(scene.limits) == 1:
+        return []
+    return [
+        _figure(
+            scene,
+            name=f"channel-{channel}",
+            title=f"Channel {channel}" + (", segmented" if channel == scene.channel else ""),
+            values=cut(
+                scene.image,
+                scene.factors,
+                axis=0,
+                index=plane,
+                channel=channel,
+                pixels=CHANNEL_PIXELS,
+            ),
+            labels=None,
+            size=_size(scene, 0, scene.shape),
+            limits=scene.limits[channel],
+        )
+        for channel in range(min(len(scene.limits), CHANNELS_SHOWN))
+    ]
+
+
+# Numbers
+
+
+def _summary(scene: Scene) -> str:
+    """What the image is, in a line."""
+    edges = scene.shape[1:] if scene.is_2d else scene.shape
+    axes = ", ".join(AXES[scene.is_2d :])
+    parts = [f"{TIMES.join(f'{n:,}' for n in edges)} {scene.voxel}s ({axes})"]
+    if scene.voxel_size is not None:
+        sizes = scene.voxel_size[1:] if scene.is_2d else scene.voxel_size
+        parts.append(f"{TIMES.join(f'{edge:.4g}' for edge in sizes)} µm each")
+    if len(scene.limits) > 1:
+        parts.append(f"{len(scene.limits)} channels")
+    return " · ".join(parts)
+
+
+def _headline(scene: Scene) -> list[tuple[str, str]]:
+    """Numbers to read first, each with what it counts."""
+    cells, n = scene.cells, len(scene.cells)
+    voxels = prod(scene.shape)
+    share = cells["num_voxels"].sum() / voxels
+    strip = [(f"{n:,}", "cell" if n == 1 else "cells")]
+    if n and scene.voxel_size is not None:
+        diameter = cells["equivalent_diameter_um"].median()
+        strip.append((f"{_number(diameter)} µm", "median diameter"))
+    elif n:
+        strip.append((_number(cells["num_voxels"].median()), f"{scene.voxel}s in the median cell"))
+    if n:
+        strip.append((f"{100 * cells['touches_border'].mean():.0f} %", "touch the border"))
+        strip.append((f"{_number(100 * share)} %", f"of the {_space_name(scene)} is cells"))
+    if scene.voxel_size is None:
+        strip.append((_number(voxels), f"{scene.voxel}s in all"))
+        return strip
+    power = 2 if scene.is_2d else 3
+    sign = "²" if scene.is_2d else "³"
+    space = voxels * prod(scene.voxel_size[-power:])
+    mm = space / 1000**power
+    if n:
+        strip.append((_number(n / mm), f"cells per mm{sign}"))
+    text = f"{_number(mm)} mm{sign}" if mm >= 0.01 else f"{_number(space)} µm{sign}"
+    strip.append((text, "imaged"))
+    return strip
+
+
+def _space_name(scene: Scene) -> str:
+    return "area" if scene.is_2d else "volume"
+
+
+def _hints(scene: Scene) -> list[str]:
+    """What deserves a look, and what to do about it."""
+    cells, voxel, hints = scene.cells, scene.voxel, []
+    if cells.empty:
+        hints.append(
+            "No cells were found. If the pictures below show cells, lower segment.threshold, or "
+            "segment.min_size if they are small; if the pictures are empty, check the sample's "
+            "channel."
+        )
+    if scene.voxel_size is None:
+        hints.append(
+            f"The {voxel} size is not known: sizes are in {voxel}s, and pictures are drawn as if "
+            f"{voxel}s had equal edges. Fill in the columns voxel_size_z, voxel_size_y and "
+            "voxel_size_x of the sample sheet."
+        )
+    if len(cells) < ENOUGH_CELLS:
+        return hints
+    sizes = cells["num_voxels"]
+    median = sizes.median()
+    largest = int(sizes.argmax())
+    if sizes.iloc[largest] > 10 * median:
+        axes = AXES[scene.is_2d :]
+        place = ", ".join(f"{cells[f'centroid_{axis}'].iloc[largest]:.0f}" for axis in axes)
+        hints.append(
+            f"Cell {cells['label'].iloc[largest]} at {', '.join(axes)} = {place} is "
+            f"{_number(sizes.iloc[largest] / median)} times as large as the median cell. If it "
+            "is several cells in one, lower segment.persistence or raise segment.threshold."
+        )
+    small = (sizes < median / 10).mean()
+    if small > 0.1:
+        hints.append(
+            f"{100 * small:.0f} % of the cells have less than a tenth of the median size. If "
+            f"they are debris, raise segment.min_size (the median is {_number(median)} {voxel}s)."
+        )
+    touching = cells["touches_border"].mean()
+    if touching > 0.5:
+        hints.append(
+            f"{100 * touching:.0f} % of the cells touch the border of the image and may be cut "
+            "off there: leave them out (touches_border) when sizes and shapes matter."
+        )
+    return hints
+
+
+# Charts
+
+
+def _charts(scene: Scene) -> list[Chart]:
+    """Distributions over the cells; none without cells."""
+    cells = scene.cells
+    if cells.empty:
+        return []
+    sizes = cells["num_voxels"].to_numpy(np.float64)
+    what = "Area" if scene.is_2d else "Volume"
+    if scene.voxel_size is None:
+        charts = [_chart(f"{what} of a cell", f"{scene.voxel}s", sizes)]
+    else:
+        power, sign = (2, "²") if scene.is_2d else (3, "³")
+        voxel = prod(scene.voxel_size[-power:])
+        diameters = cells["equivalent_diameter_um"].to_numpy()
+        shape = "circle" if scene.is_2d else "sphere"
+        charts = [
+            _chart(f"{what} of a cell", f"µm{sign}", sizes * voxel),
+            _chart("Diameter", f"µm, of a {shape} as large", diameters),
+        ]
+    if not scene.is_2d:
+        known = scene.voxel_size is not None
+        charts.append(
+            _chart(
+                "Cells along z",
+                "µm" if known else "plane",
+                (cells["centroid_z"].to_numpy() + 0.5) * scene.spacing[0],
+                bounds=(0.0, np.nextafter(scene.shape[0] * scene.spacing[0], 0.0)),
+            )
+        )
+    for channel in range(len(scene.limits)):
+        name = "Mean intensity" if len(scene.limits) == 1 else f"Mean intensity, channel {channel}"
+        values = cells[f"intensity_mean_{channel}"].to_numpy()
+        charts.append(_chart(name, "as in the image", values))
+    return charts
+
+
+def _chart(
+    title: str, unit: str, values: np.ndarray, *, bounds: tuple[float, float] | None = None
+) -> Chart:
+    """Count values in bars of a round width; far outliers go to the outermost bars.
+
+    Parameters
+    ----------
+    title, unit : str
+    values : ndarray of float64, (n,)
+        Finite, n > 0.
+    bounds : tuple of float, optional
+        What the axis covers, the upper end left out; by default what the values do, far
+        outliers left out.
+    """
+    low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
+    begin, end = bounds or _without_outliers(values)
+    if end - begin <= 1e-6 * max(abs(begin), abs(end)):
+        begin, end = begin - 0.5, end + 0.5
+    step = _nice_above((end - begin) / np.clip(2 * np.sqrt(values.size), 8, 30))
+    if bounds is None and (values == np.rint(values)).all():
+        step = max(1.0, step)
+    first = floor(begin / step)
+    n = floor(end / step) + 1 - first
+    position = np.floor(values / step) - first
+    index = np.clip(position, 0, n - 1).astype(np.int64)
+    beyond = int((position != index).sum())
+    counts = np.bincount(index, minlength=n)
+    y_step = max(1.0, _nice_above(counts.max() / 4))
+    y_steps = ceil(counts.max() / y_step)
+    note = f"median {_number(median)}"
+    if values.size >= ENOUGH_CELLS:
+        note += f" · 90 % within {_number(low)} to {_number(high)}"
+    if beyond:
+        note += f" · the outermost bars hold {beyond:,} beyond the axis"
+    x_step = _nice_above(n * step / 5)
+    x_ticks = [
+        (100 * (k * x_step / step - first) / n, _number(k * x_step))
+        for k in range(ceil(first * step / x_step), floor((first + n) * step / x_step) + 1)
+    ]
+    return Chart(
+        title=title,
+        unit=unit,
+        note=note,
+        bars=[
+            {
+                "x": 100 * k / n,
+                "width": 100 / n,
+                "height": 100 * count / (y_steps * y_step),
+                "text": f"{count:,}: {_number((first + k) * step)} to "
+                f"{_number((first + k + 1) * step)}",
+            }
+            for k, count in enumerate(counts.tolist())
+            if count
+        ],
+        x_ticks=x_ticks,
+        y_ticks=[(100 * k / y_steps, _number(k * y_step)) for k in range(y_steps + 1)],
+        median=float(np.clip(100 * (median / step - first) / n, 0, 100)),
+    )
+
+
+def _without_outliers(values: np.ndarray) -> tuple[float, float]:
+    """The range of the values, cut five interquartile ranges beyond the quartiles."""
+    lower, upper = np.quantile(values, [0.25, 0.75])
+    reach = 5 * (upper - lower) or np.inf
+    return max(values.min(), lower - reach), min(values.max(), upper + reach)
+
+
+# Numbers as text
+
+
+def _nice_above(value: float) -> float:
+    """The smallest 1, 2 or 5 times a power of ten that is not less than a positive number."""
+    power = 10.0 ** floor(log10(value))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= value * (1 - 1e-9))
+
+
+def _nice_below(value: float) -> float:
+    """The largest 1, 2 or 5 times a power of ten that is not more than a positive number."""
+    power = 10.0 ** floor(log10(value))
+    return next(m * power for m in (5, 2, 1) if m * power <= value * (1 + 1e-9))
+
+
+def _number(value: float) -> str:
+    """A number for people: whole ones as they are, others with three digits."""
+    size = abs(value)
+    if size >= 1e7 or 0 < size < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{float(mantissa):g}{TIMES}10{digits}".replace("-", MINUS)
+    if value == int(value):
+        return f"{int(value):,}".replace("-", MINUS)
+    decimals = 2 - floor(log10(size))
+    text = f"{round(value, decimals):,.{max(0, decimals)}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", MINUS)
+
+
+def _length(um: float) -> str:
+    if um >= 1000:
+        return f"{_number(um / 1000)} mm"
+    return f"{_number(um)} µm" if um >= 1 or um == 0 else f"{_number(1000 * um)} nm"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def _timings(timings: list[dict]) -> list[dict]:
+    """Rows of the table of timings as text, and the length of each bar in percent."""
+    longest = max((row["seconds"] for row in timings), default=0.0) or 1.0
+    return [
+        {
+            "stage": row["stage"],
+            "jobs": row["jobs"],
+            "time": _duration(row["seconds"]),
+            "memory": "unknown" if np.isnan(row["max_rss_mb"]) else _memory(row["max_rss_mb"]),
+            "share": 100 * row["seconds"] / longest,
+        }
+        for row in timings
+    ]
+
+
+def _memory(mb: float) -> str:
+    return f"{mb / 1024:.1f} GB" if mb >= 1024 else f"{mb:.0f} MB"
