@@ -1,0 +1,62 @@
+"""The watershed in plain Python, for reading: whole array, no tiles, no compiler.
+
+It shares no code with the library. Voxels are visited from high to low, so a voxel's highest
+neighbour has its basin by then.
+"""
+
+from itertools import product
+
+import numpy as np
+
+
+def watershed(landscape, *, threshold, persistence, min_size=0):
+    """Labels of a (z, y, x) landscape; see `mosaicell.watershed`."""
+    position = {p: i for i, p in enumerate(np.ndindex(landscape.shape))}
+    height = {p: float(landscape[p]) for p in position if landscape[p] > threshold}
+    steps = [step for step in product((-1, 0, 1), repeat=3) if any(step)]
+
+    def rank(p):
+        return -height[p], position[p]
+
+    def neighbours(p):
+        near = (tuple(a + b for a, b in zip(p, step, strict=True)) for step in steps)
+        return [q for q in near if q in height]
+
+    peak_of = {}
+    for p in sorted(height, key=rank):
+        highest = min([p, *neighbours(p)], key=rank)
+        peak_of[p] = p if highest == p else peak_of[highest]
+
+    saddles = {}
+    for p in height:
+        for q in neighbours(p):
+            pair = tuple(sorted((peak_of[p], peak_of[q]), key=position.get))
+            if pair[0] != pair[1]:
+                lower = min(height[p], height[q])
+                saddles[pair] = max(saddles.get(pair, lower), lower)
+
+    joined = {peak: peak for peak in peak_of.values()}
+
+    def top(peak):
+        while joined[peak] != peak:
+            peak = joined[peak]
+        return peak
+
+    def order(item):
+        (a, b), saddle = item
+        return -saddle, position[a], position[b]
+
+    for (a, b), saddle in sorted(saddles.items(), key=order):
+        high, low = sorted((top(a), top(b)), key=rank)
+        if high != low and height[low] - saddle < persistence:
+            joined[low] = high
+
+    members = {}
+    for p in height:
+        members.setdefault(top(peak_of[p]), []).append(p)
+    labels = np.zeros(landscape.shape, np.uint32)
+    kept = [peak for peak in members if len(members[peak]) >= min_size]
+    for label, peak in enumerate(sorted(kept, key=position.get), start=1):
+        for p in members[peak]:
+            labels[p] = label
+    return labels

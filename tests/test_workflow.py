@@ -1,0 +1,249 @@
+"""The workflow as users run it: Snakemake, files and crashes included."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+import zarr
+
+import mosaicell
+from running import ROOT, files, products, run, run_and_kill, write_sheet
+
+SEGMENT = {"threshold": 0.25, "persistence": 0.08, "min_size": 20}
+VOXEL_SIZE = {"voxel_size_z": 1.0, "voxel_size_y": 0.5, "voxel_size_x": 0.5}
+
+
+def with_sheet(folder: Path, rows: list[dict], **sections) -> dict:
+    """A configuration whose sample sheet has these rows."""
+    return {"samples": str(write_sheet(folder / "samples.tsv", rows)), **sections}
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory):
+    """A synthetic volume of nuclei as a TIFF file, (z, y, x)."""
+    from mosaicell.synthesis import synthesise
+
+    path = tmp_path_factory.mktemp("phantom") / "phantom.tif"
+    image, _ = synthesise(7, (32, 48, 64))
+    low, high = image.min(), image.max()
+    tifffile.imwrite(path, ((image - low) / (high - low) * 60000).astype(np.uint16))
+    return path
+
+
+@pytest.fixture(scope="session")
+def hills(tmp_path_factory):
+    """A noisy landscape with some hundred peaks, as float32 TIFF, and an image beside it."""
+    folder = tmp_path_factory.mktemp("hills")
+    rng = np.random.default_rng(3)
+    noise = rng.random((48, 64, 80))
+    smooth = sum(np.roll(noise, s, axis) for axis in range(3) for s in range(-2, 3))
+    landscape = ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+    tifffile.imwrite(folder / "landscape.tif", landscape)
+    tifffile.imwrite(folder / "image.tif", (landscape * 250).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, hills):
+    """The results of a run on the landscape of `hills`."""
+    folder = tmp_path_factory.mktemp("finished")
+    row = {
+        "sample": "hills",
+        "image": hills / "image.tif",
+        "landscape": hills / "landscape.tif",
+        **VOXEL_SIZE,
+    }
+    run(folder, with_sheet(folder, [row], tile={"shape": [20, 30, 40]}, segment=SEGMENT))
+    return folder / "results"
+
+
+def test_labels_and_table_are_byte_identical_for_any_tiles_and_jobs(tmp_path, phantom):
+    results = {}
+    for tile_shape in ([256, 256, 256], [32, 33, 21], [9, 48, 25]):
+        for jobs in (1, 3):
+            folder = tmp_path / f"{'x'.join(map(str, tile_shape))}-{jobs}"
+            folder.mkdir()
+            config = with_sheet(
+                folder,
+                [{"sample": "phantom", "image": phantom, **VOXEL_SIZE}],
+                tile={"shape": tile_shape, "jobs": jobs},
+                segment=SEGMENT,
+            )
+            run(folder, config, "results/phantom/cells.parquet")
+            results[folder] = products(folder, "phantom")
+    first, *others = results
+    for other in others:
+        assert results[other] == results[first], f"{other.name} differs from {first.name}"
+
+    landscape = zarr.open_array(first / "results/work/phantom/landscape.zarr", mode="r")[:]
+    whole = mosaicell.watershed(
+        landscape,
+        threshold=SEGMENT["threshold"] * 65535,
+        persistence=SEGMENT["persistence"] * 65535,
+        min_size=SEGMENT["min_size"],
+    )
+    group = zarr.open_group(first / "results/phantom/phantom.ome.zarr", mode="r")
+    labels = group["labels/cells/0"][:]
+    np.testing.assert_array_equal(labels, whole)
+    assert labels.max() > 10
+
+    table = pd.read_parquet(first / "results/phantom/cells.parquet")
+    expected = mosaicell.measure(whole, group["0"][:], voxel_size=(1.0, 0.5, 0.5))
+    pd.testing.assert_frame_equal(table[list(expected)], expected, check_exact=True)
+
+
+def test_a_killed_run_goes_on_and_computes_no_tile_twice(tmp_path, hills):
+    row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
+    runs = {}
+    for name in ("killed", "fresh"):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = with_sheet(folder, [row], tile={"shape": [6, 8, 8], "jobs": 2}, segment=SEGMENT)
+        runs[name] = folder, config
+    n_tiles = 8 * 8 * 10
+
+    folder, config = runs["killed"]
+    records = folder / "results/work/hills/segment/tiles"
+
+    def done():
+        return {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
+
+    run_and_kill(folder, config, when=lambda: len(done()) > 60)
+    before = done()
+    assert 60 < len(before) < n_tiles
+    run(folder, config, "--unlock")
+    run(folder, config)
+    after = done()
+    assert len(after) == n_tiles
+    assert {path: after[path] for path in before} == before
+    logs = [path.read_text() for path in (folder / "results/work/hills/logs").glob("segment-*")]
+    assert sum("were done by an earlier run" in log for log in logs) >= 1
+
+    folder, config = runs["fresh"]
+    run(folder, config)
+    assert products(runs["killed"][0], "hills") == products(folder, "hills")
+
+
+def test_a_finished_run_has_nothing_to_do_and_a_change_costs_what_it_must(tmp_path, hills):
+    row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
+    config = with_sheet(tmp_path, [row], tile={"shape": [24, 32, 40], "jobs": 1}, segment=SEGMENT)
+    run(tmp_path, config)
+    assert "Nothing to be done" in run(tmp_path, config)
+    changed = config | {"segment": SEGMENT | {"persistence": 0.2}}
+    planned = run(tmp_path, changed, "--dry-run", "--quiet", "host")
+    assert "rule segment:" not in planned
+    assert "rule ingest:" not in planned
+    assert "rule stitch:" in planned
+    run(tmp_path, changed)
+    landscape = tifffile.imread(hills / "landscape.tif")
+    labels = zarr.open_array(tmp_path / "results/hills/hills.ome.zarr/labels/cells/0", mode="r")
+    np.testing.assert_array_equal(
+        labels[:], mosaicell.watershed(landscape, **SEGMENT | {"persistence": 0.2})
+    )
+
+
+def test_a_landscape_that_a_sample_brings_is_cut_as_the_whole_array_is(finished, hills):
+    landscape = tifffile.imread(hills / "landscape.tif")
+    labels = zarr.open_array(finished / "hills/hills.ome.zarr/labels/cells/0", mode="r")
+    np.testing.assert_array_equal(labels[:], mosaicell.watershed(landscape, **SEGMENT))
+    assert not (finished / "work/hills/predict").exists()
+
+
+def test_the_image_in_the_result_is_the_image_that_came(finished, hills):
+    group = zarr.open_group(finished / "hills/hills.ome.zarr", mode="r")
+    np.testing.assert_array_equal(group["0"][0], tifffile.imread(hills / "image.tif"))
+    assert group.attrs["ome"]["version"] == "0.5"
+    assert group["labels"].attrs["ome"]["labels"] == ["cells"]
+
+
+def test_the_table_says_its_units_and_where_it_comes_from(finished):
+    table = pd.read_parquet(finished / "hills/cells.parquet")
+    assert list(table.columns[:3]) == ["sample", "frame", "label"]
+    assert set(table["sample"]) == {"hills"}
+    schema = pq.read_schema(finished / "hills/cells.parquet")
+    assert schema.field("centroid_z_um").metadata[b"unit"] == b"um"
+    assert schema.field("volume_um3").metadata[b"unit"] == b"um^3"
+    said = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+    summary = json.loads((finished / "work/hills/ingest.json").read_text())
+    assert said["mosaicell.input"] == summary["content"]
+    assert said["mosaicell.version"] == mosaicell.__version__
+    assert json.loads(said["mosaicell.parameters"])["persistence"] == SEGMENT["persistence"]
+
+
+def test_a_sample_gets_its_image_its_table_its_report_and_no_more(finished):
+    top = {path.name for path in (finished / "hills").iterdir()}
+    assert top == {"hills.ome.zarr", "cells.parquet", "report.html"}
+    assert [name for name in files(finished) if Path(name).name.startswith(".")] == []
+    report = (finished / "hills/report.html").read_text()
+    assert "hills" in report
+    assert "data:image/png;base64," in report
+
+
+def test_a_landscape_without_cells_gives_an_empty_table_and_a_report(tmp_path, hills):
+    row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
+    config = with_sheet(tmp_path, [row], segment=SEGMENT | {"threshold": 2.0})
+    run(tmp_path, config)
+    assert len(pd.read_parquet(tmp_path / "results/hills/cells.parquet")) == 0
+    assert (tmp_path / "results/hills/report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "row", "said"),
+    [
+        ({"segmet": {}}, {}, "segmet is not known"),
+        ({"segment": {"threshold": "high"}}, {}, "segment.threshold is"),
+        ({"predict": {"model": "nuclei-9d"}}, {}, "nuclei-9d"),
+        ({}, {"image": "nowhere.tif"}, "nowhere.tif"),
+        ({}, {"colour": "red"}, "colour is not known"),
+        (
+            {"segment": {"persistence": 0.1}},
+            {"landscape": "image.tif"},
+            "segment.threshold is null",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_before_any_work(tmp_path, monkeypatch, config, row, said):
+    (tmp_path / "image.tif").touch()
+    monkeypatch.chdir(tmp_path)
+    row = {"sample": "a", "image": "image.tif"} | row
+    printed = run(tmp_path, with_sheet(tmp_path, [row]) | config, fails=True)
+    assert said in printed
+    assert "allowed" in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_image_that_cannot_be_read_is_refused_in_its_log(tmp_path):
+    (tmp_path / "image.tif").write_bytes(b"II*\0 this is no TIFF")
+    config = with_sheet(tmp_path, [{"sample": "a", "image": tmp_path / "image.tif"}])
+    run(tmp_path, config, fails=True)
+    assert "image.tif" in (tmp_path / "results/work/a/logs/ingest.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ["snakemake", "--lint"],
+        ["snakefmt", "--check", "Snakefile", "workflow"],
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+    ],
+    ids=" ".join,
+)
+def test_the_code_is_clean(check):
+    name, *arguments = check
+    done = subprocess.run(
+        [sys.executable, "-m", name, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
