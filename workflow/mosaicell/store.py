@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -105,19 +106,46 @@ def checksum(array: zarr.Array, box: Box, leading: tuple[int, ...] = ()) -> int:
     leading : tuple of int
         Index along each axis before z.
     """
+    crc = 0
+    for path in _shard_paths(array, box, leading):
+        try:
+            crc = zlib.crc32(path.read_bytes(), crc)
+        except FileNotFoundError:
+            crc = zlib.crc32(b"absent", crc)
+    return crc
+
+
+def write_shards(
+    array: zarr.Array, box: Box, values: np.ndarray, leading: tuple[int, ...] = ()
+) -> None:
+    """Write whole shards, whatever was there before.
+
+    Zarr reads a shard at the far border before it replaces it, so one that is damaged could
+    never be written again: what is stored is removed first.
+
+    Parameters
+    ----------
+    array : zarr.Array with axes (..., z, y, x)
+    box : Box
+        Whole shards, or what the array's border leaves of them.
+    values : ndarray of the box's shape
+    leading : tuple of int
+        Index along each axis before z.
+    """
+    for path in _shard_paths(array, box, leading):
+        path.unlink(missing_ok=True)
+    array[(*leading, *box.slices)] = values
+
+
+def _shard_paths(array: zarr.Array, box: Box, leading: tuple[int, ...]) -> Iterator[Path]:
+    """The files of the shards under a box, in raster order, whether they exist or not."""
     shards = array.shards or array.chunks
     ranges = [
         range(a // s, -(-b // s)) for a, b, s in zip(box.start, box.stop, shards[-3:], strict=True)
     ]
     folder = Path(array.store_path.store.root) / array.store_path.path
-    crc = 0
     for position in product(*ranges):
-        key = array.metadata.encode_chunk_key((*leading, *position))
-        try:
-            crc = zlib.crc32((folder / key).read_bytes(), crc)
-        except FileNotFoundError:
-            crc = zlib.crc32(b"absent", crc)
-    return crc
+        yield folder / array.metadata.encode_chunk_key((*leading, *position))
 
 
 def write_group(path: Path, attributes: dict) -> None:

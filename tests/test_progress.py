@@ -1,0 +1,81 @@
+"""Only what is missing is done, several at a time, and people can follow."""
+
+import sys
+from threading import Barrier
+
+import pytest
+
+from mosaicell import progress
+from mosaicell.progress import logged, work_off
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_every_tile_that_is_not_done_is_done_once(threads):
+    done = []
+    count = work_off(
+        range(20), done.append, is_done=lambda tile: tile % 3 == 0, what="test", threads=threads
+    )
+    assert sorted(done) == [tile for tile in range(20) if tile % 3]
+    assert count == len(done)
+
+
+def test_tiles_are_in_work_at_the_same_time():
+    together = Barrier(3, timeout=20)
+    work_off(range(3), lambda _: together.wait(), is_done=lambda _: False, what="test", threads=3)
+    assert not together.broken
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_error_in_a_tile_ends_the_job(threads):
+    def fail_at_three(tile):
+        if tile == 3:
+            raise ValueError("tile 3 is odd")
+
+    with pytest.raises(ValueError, match="tile 3 is odd"):
+        work_off(range(6), fail_at_three, is_done=lambda _: False, what="test", threads=threads)
+
+
+def test_lines_tell_how_far_a_job_is(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    work_off(
+        range(4), lambda _: None, is_done=lambda tile: tile == 0, what="segment a", unit="slabs"
+    )
+    lines = [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert lines[0] == "segment a: 1 of 4 slabs were done by an earlier run"
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        "segment a: 2/4 slabs (50 %)",
+        "segment a: 3/4 slabs (75 %)",
+        "segment a: 4/4 slabs (100 %)",
+    ]
+
+
+def test_lines_are_rare_but_the_last_is_always_there(capsys):
+    work_off(range(50), lambda _: None, is_done=lambda _: False, what="test")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "test: 50/50 tiles (100 %)" in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3600, "1:00:00")]
+)
+def test_times_are_written_as_a_clock_shows_them(seconds, text):
+    assert progress._clock(seconds) == text
+
+
+def test_a_log_holds_what_was_said_and_the_traceback(tmp_path, capsys):
+    log = tmp_path / "a.log"
+    terminal = sys.stderr
+
+    def say_and_fail():
+        with logged(log):
+            print("half way", file=sys.stderr)
+            raise ValueError("the reason")
+
+    with pytest.raises(ValueError, match="the reason"):
+        say_and_fail()
+    assert sys.stderr is terminal
+    assert "half way" in capsys.readouterr().err
+    text = log.read_text()
+    assert text.startswith("half way\n")
+    assert "Traceback" in text
+    assert text.endswith("ValueError: the reason\n")

@@ -1,0 +1,199 @@
+"""Stores keep what fits, replace what does not, notice damage, and write files whole or not."""
+
+import os
+from math import prod
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mosaicell.geometry import Box
+from mosaicell.store import (
+    checksum,
+    checksum_of_files,
+    cube,
+    lay_out,
+    open_array,
+    read_arrays,
+    read_json,
+    remove_group,
+    shard_grid,
+    write_arrays,
+    write_file,
+    write_group,
+    write_json,
+    write_shards,
+)
+
+LAYOUT = {
+    "shape": (2, 10, 20, 30),
+    "dtype": np.dtype(np.uint16),
+    "chunks": (1, 4, 4, 4),
+    "shards": (1, 8, 8, 8),
+    "dimension_names": ("c", "z", "y", "x"),
+}
+WHOLE = Box((0, 0, 0), (10, 20, 30))
+
+
+@pytest.mark.parametrize(
+    ("shape", "voxels", "expected"),
+    [
+        ((1000, 1000, 1000), 64**3, (64, 64, 64)),
+        ((1000, 1000, 1000), 256**3, (256, 256, 256)),
+        ((1, 2000, 2000), 64**3, (1, 512, 512)),
+        ((1, 1, 1), 64**3, (1, 1, 1)),
+        ((30, 128, 128), 64**3, (32, 64, 128)),
+        ((3, 5, 7), 64**3, (4, 8, 8)),
+    ],
+)
+def test_a_cube_is_as_cubic_as_the_volume_allows(shape, voxels, expected):
+    assert cube(shape, voxels) == expected
+
+
+@given(shape=st.tuples(*[st.integers(1, 3000)] * 3), exponent=st.integers(0, 24))
+def test_a_cube_has_no_more_voxels_than_allowed_and_edges_that_are_powers_of_two(shape, exponent):
+    edges = cube(shape, 2**exponent)
+    assert prod(edges) <= 2**exponent
+    for edge, length in zip(edges, shape, strict=True):
+        assert edge.bit_count() == 1
+        assert edge < 2 * length
+
+
+def test_laying_out_again_keeps_what_is_stored(tmp_path):
+    array = lay_out(tmp_path / "a", **LAYOUT)
+    array[1, 3, 4, 5] = 7
+    again = lay_out(tmp_path / "a", **LAYOUT)
+    assert again[1, 3, 4, 5] == 7
+    again[0, 0, 0, 0] = 1  # it may be written
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": (2, 10, 20, 31)},
+        {"dtype": np.dtype(np.int16)},
+        {"chunks": (1, 2, 4, 4)},
+        {"shards": (1, 4, 8, 8)},
+    ],
+)
+def test_laying_out_otherwise_starts_anew(change, tmp_path):
+    lay_out(tmp_path / "a", **LAYOUT)[1, 3, 4, 5] = 7
+    array = lay_out(tmp_path / "a", **(LAYOUT | change))
+    assert not array[...].any()
+    assert {name: getattr(array, name) for name in change} == change
+
+
+def test_chunks_whose_metadata_are_missing_stay(tmp_path):
+    lay_out(tmp_path / "a", **LAYOUT)[...] = 3
+    (tmp_path / "a" / "zarr.json").unlink()
+    assert (lay_out(tmp_path / "a", **LAYOUT)[...] == 3).all()
+
+
+def test_the_shard_grid_is_that_of_the_last_three_axes(tmp_path):
+    grid = shard_grid(lay_out(tmp_path / "a", **LAYOUT))
+    assert (grid.shape, grid.tile) == ((10, 20, 30), (8, 8, 8))
+
+
+def filled(path) -> zarr.Array:
+    array = lay_out(path, **LAYOUT)
+    array[...] = np.random.default_rng(0).integers(1, 9, LAYOUT["shape"])
+    return array
+
+
+@pytest.mark.parametrize("harm", ["delete", "alter", "shorten"])
+def test_a_checksum_notices_a_shard_that_was_touched_and_no_other(harm, tmp_path):
+    array = filled(tmp_path / "a")
+    grid = shard_grid(array)
+    before = [checksum(array, box, (1,)) for box in grid]
+    other_channel = checksum(array, WHOLE, (0,))
+    shard = tmp_path / "a" / "c" / "1" / "0" / "1" / "2"
+    content = bytearray(shard.read_bytes())
+    if harm == "delete":
+        shard.unlink()
+    elif harm == "alter":
+        content[5] ^= 1
+        shard.write_bytes(content)
+    else:
+        shard.write_bytes(content[:-1])
+    after = [checksum(array, box, (1,)) for box in grid]
+    changed = [i for i, pair in enumerate(zip(before, after, strict=True)) if len(set(pair)) > 1]
+    assert [grid[i].start for i in changed] == [(0, 8, 16)]
+    assert checksum(array, WHOLE, (0,)) == other_channel
+
+
+def test_a_checksum_of_the_same_values_is_the_same(tmp_path):
+    first, second = filled(tmp_path / "a"), filled(tmp_path / "b")
+    assert checksum(first, WHOLE, (0,)) == checksum(second, WHOLE, (0,))
+
+
+def test_a_damaged_shard_at_the_border_can_be_written_again(tmp_path):
+    array = filled(tmp_path / "a")
+    values = array[1]
+    box = Box((8, 16, 24), (10, 20, 30))
+    (tmp_path / "a" / "c" / "1" / "1" / "2" / "3").write_bytes(b"damaged" * 100)
+    write_shards(array, box, values[box.slices], (1,))
+    np.testing.assert_array_equal(open_array(tmp_path / "a")[1], values)
+
+
+def test_writing_zeros_removes_what_was_there(tmp_path):
+    array = filled(tmp_path / "a")
+    write_shards(array, WHOLE, np.zeros(WHOLE.shape, np.uint16), (0,))
+    assert not array[0].any()
+    assert array[1].all()
+
+
+def test_a_group_can_be_written_and_removed_around_its_arrays(tmp_path):
+    filled(tmp_path / "group" / "0")
+    write_group(tmp_path / "group", {"a": [1, 2]})
+    assert zarr.open_group(tmp_path / "group", mode="r").attrs["a"] == [1, 2]
+    remove_group(tmp_path / "group")
+    remove_group(tmp_path / "group")
+    assert not (tmp_path / "group" / "zarr.json").exists()
+    assert open_array(tmp_path / "group" / "0")[...].all()
+
+
+def test_a_file_is_replaced_whole_or_left_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "folder" / "a.json"
+    write_file(path, b"old")
+
+    def fail(_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_json_is_written_alike_whatever_the_order_of_its_keys(tmp_path):
+    write_json(tmp_path / "a", {"x": 1, "y": [1.5, None]})
+    write_json(tmp_path / "b", {"y": [1.5, None], "x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert read_json(tmp_path / "a") == {"x": 1, "y": [1.5, None]}
+
+
+def test_arrays_come_back_from_a_file_and_damage_is_refused(tmp_path):
+    arrays = {"a": np.arange(5), "b": np.ones((2, 3), np.float32)}
+    write_arrays(tmp_path / "a", arrays)
+    back = read_arrays(tmp_path / "a")
+    assert list(back) == list(arrays)
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(back[name], values)
+        assert back[name].dtype == values.dtype
+    content = bytearray((tmp_path / "a").read_bytes())
+    for damaged in (content[:-9], content[:20] + b"\x00\xff" + content[22:]):
+        (tmp_path / "a").write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged"):
+            read_arrays(tmp_path / "a")
+
+
+def test_the_checksum_of_files_follows_content_and_order_and_needs_all(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"1")
+    second.write_bytes(b"2")
+    assert checksum_of_files([first, second]) == checksum_of_files([first, second])
+    assert checksum_of_files([first, second]) != checksum_of_files([second, first])
+    assert checksum_of_files([first, tmp_path / "c"]) is None
