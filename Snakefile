@@ -8,9 +8,12 @@ include: "workflow/predict.smk"
 include: "workflow/segment.smk"
 include: "workflow/stitch.smk"
 include: "workflow/measure.smk"
+include: "workflow/evaluate.smk"
+include: "workflow/report.smk"
 
 
 rule all:
     default_target: True
     input:
         expand(TABLE, sample=SAMPLES),
+        expand(REPORT, sample=SAMPLES),

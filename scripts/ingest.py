@@ -20,7 +20,7 @@ with logged(snakemake.log[0]):
     if params.needs_voxel_size:
         check_voxel_size(image, params.voxel_size)
     if landscape:
-        check_same_shape(image, landscape)
+        check_same_shape(image.shape[1:], landscape, "the landscape")
 
     summary = ingest(
         image,
@@ -32,13 +32,14 @@ with logged(snakemake.log[0]):
         **job,
     )
     if landscape:
-        summary["landscape"] = ingest_landscape(
+        copied = ingest_landscape(
             landscape,
             array,
             records_folder=work / "ingest" / "landscape",
             what=f"ingest {sample}, landscape",
             **job,
         )
+        summary["landscape"] = copied | {"one": 1}  # its values are in its own units
     else:
         lay_out_landscape(array, image.shape[1:])
     write_json(Path(snakemake.output.summary), summary)

@@ -1,11 +1,11 @@
 """Train a model on synthetic nuclei: weights and card."""
 
-import sys
 from pathlib import Path
 
+from mosaicell.progress import logged
 from mosaicell.train import train
 
-with Path(snakemake.log[0]).open("a", buffering=1) as sys.stderr:
+with logged(snakemake.log[0]):
     train(
         out=Path(snakemake.output.weights),
         threads=snakemake.threads,

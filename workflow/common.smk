@@ -17,7 +17,7 @@ STORE = config["results"] + "/{sample}/{sample}.ome.zarr"
 TABLE = config["results"] + "/{sample}/cells.parquet"
 REPORT = config["results"] + "/{sample}/report.html"
 WORK = config["results"] + "/work/{sample}"
-SCORES = WORK + "/scores.json"
+SCORES = config["results"] + "/{sample}/scores.json"
 SUMMARY = WORK + "/ingest.json"
 LANDSCAPE = WORK + "/landscape.zarr"
 
@@ -27,9 +27,9 @@ wildcard_constraints:
     job="[0-9]+",
 
 
-def code(*modules):
-    """Library files that a rule depends on, as an input."""
-    return [str(path) for path in settings.library(*modules)]
+def code(script):
+    """Library files that a rule depends on through its script, as an input."""
+    return [str(path) for path in settings.library(script)]
 
 
 def of_sample(field):

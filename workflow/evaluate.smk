@@ -4,7 +4,7 @@ rule evaluate:
         labels=STORE + "/labels/cells/zarr.json",
         table=TABLE,
         truth=lambda wildcards: SAMPLES[wildcards.sample].truth,
-        code=code("evaluate", "sources"),
+        code=code("evaluate"),
     output:
         SCORES,
     log:

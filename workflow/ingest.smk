@@ -8,15 +8,15 @@ rule ingest:
         group=STORE + "/zarr.json",
         landscape=LANDSCAPE + "/zarr.json",
         summary=SUMMARY,
-    params:
-        voxel_size=of_sample("voxel_size"),
-        channel=of_sample("channel"),
-        needs_voxel_size=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample])
-        is not None,
     log:
         WORK + "/logs/ingest.log",
     benchmark:
         WORK + "/benchmarks/ingest.tsv"
     threads: 4
+    params:
+        voxel_size=of_sample("voxel_size"),
+        channel=of_sample("channel"),
+        needs_voxel_size=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample])
+        is not None,
     script:
         "../scripts/ingest.py"

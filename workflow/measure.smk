@@ -3,16 +3,16 @@ rule measure_labels:
     input:
         stitched=WORK + "/stitch.json",
         summary=SUMMARY,
-        code=code("jobs.labels"),
+        code=code("measure_labels"),
     output:
         WORK + "/labels/{job}.json",
-    params:
-        jobs=len(JOBS),
-        store=STORE,
     log:
         WORK + "/logs/measure_labels-{job}.log",
     benchmark:
         WORK + "/benchmarks/measure_labels-{job}.tsv"
+    params:
+        jobs=len(JOBS),
+        store=STORE,
     script:
         "../scripts/measure_labels.py"
 
@@ -22,16 +22,16 @@ rule measure_cells:
         stitched=WORK + "/stitch.json",
         labels=expand(WORK + "/labels/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
-        code=code("jobs.measure"),
+        code=code("measure_cells"),
     output:
         WORK + "/measure/{job}.json",
-    params:
-        jobs=len(JOBS),
-        store=STORE,
     log:
         WORK + "/logs/measure_cells-{job}.log",
     benchmark:
         WORK + "/benchmarks/measure_cells-{job}.tsv"
+    params:
+        jobs=len(JOBS),
+        store=STORE,
     script:
         "../scripts/measure_cells.py"
 
@@ -41,15 +41,15 @@ rule measure:
         stitched=WORK + "/stitch.json",
         measured=expand(WORK + "/measure/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
-        code=code("jobs.measure", "table", "omezarr"),
+        code=code("measure"),
     output:
         table=TABLE,
         labels=STORE + "/labels/cells/zarr.json",
-    params:
-        origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
     log:
         WORK + "/logs/measure.log",
     benchmark:
         WORK + "/benchmarks/measure.tsv"
+    params:
+        origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
     script:
         "../scripts/measure.py"

@@ -6,13 +6,9 @@ rule predict:
         landscape=LANDSCAPE + "/zarr.json",
         weights=str(WEIGHTS),
         card=str(CARD),
-        code=code("jobs.shards", "predict", "model"),
+        code=code("predict"),
     output:
         WORK + "/predict/{job}.json",
-    params:
-        jobs=len(JOBS),
-        channel=of_sample("channel"),
-        diameter=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample]),
     log:
         WORK + "/logs/predict-{job}.log",
     benchmark:
@@ -20,5 +16,9 @@ rule predict:
     threads: 64  # as many as there are: a job on a GPU needs them for reading and writing
     resources:
         gpu=1,
+    params:
+        jobs=len(JOBS),
+        channel=of_sample("channel"),
+        diameter=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample]),
     script:
         "../scripts/predict.py"

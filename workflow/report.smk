@@ -9,13 +9,13 @@ rule report:
         template=str(settings.SCHEMAS.parent / "mosaicell" / "report.html.j2"),
     output:
         report=REPORT,
+    log:
+        WORK + "/logs/report.log",
     params:
         sample="{sample}",
         store=STORE,
         channel=of_sample("channel"),
         facts=lambda wildcards: settings.facts(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
         benchmarks=lambda wildcards: benchmarks(wildcards.sample),
-    log:
-        WORK + "/logs/report.log",
     script:
         "../scripts/report.py"

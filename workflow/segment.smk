@@ -11,16 +11,16 @@ rule segment:
         summary=SUMMARY,
         landscape=LANDSCAPE + "/zarr.json",
         predictions=predictions,
-        code=code("jobs.segment"),
+        code=code("segment"),
     output:
         WORK + "/segment/{job}.json",
-    params:
-        jobs=len(JOBS),
-        tile_shape=config["tile"]["shape"],
-        threshold=config["segment"]["threshold"],
     log:
         WORK + "/logs/segment-{job}.log",
     benchmark:
         WORK + "/benchmarks/segment-{job}.tsv"
+    params:
+        jobs=len(JOBS),
+        tile_shape=config["tile"]["shape"],
+        threshold=config["segment"]["threshold"],
     script:
         "../scripts/segment.py"

@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
+
 from mosaicell.version import __version__
 
 
@@ -216,29 +217,34 @@ def _sample(row: dict, where: str) -> Sample:
     )
 
 
-def library(*modules: str) -> list[Path]:
-    """The files of library modules and of all library modules that they import.
+def library(script: str) -> list[Path]:
+    """The library modules that a script imports, and all that these import.
 
     Listed as an input, they make a rule run again when its code has changed, and only then.
 
     Parameters
     ----------
-    *modules : str
-        Names below `mosaicell`, for example "jobs.segment".
+    script : str
+        Name of a file of `scripts/`, without its ending.
     """
-    package = Path(__file__).parent / "mosaicell"
-    found: dict[Path, None] = {}
-    waiting = [package.joinpath(*name.split(".")).with_suffix(".py") for name in modules]
+    root = Path(__file__).parents[1]
+    found: set[Path] = set()
+    waiting = [root / "scripts" / f"{script}.py"]
     while waiting:
         path = waiting.pop()
-        if path in found:
-            continue
-        found[path] = None
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level:
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            if node.level:
                 folder = path.parents[node.level - 1]
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                waiting += [folder.joinpath(*name.split(".")).with_suffix(".py") for name in names]
+            elif node.module.startswith("mosaicell."):
+                folder = root / "workflow"
+            else:
+                continue
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            modules = {folder.joinpath(*name.split(".")).with_suffix(".py") for name in names}
+            waiting += modules - found
+            found |= modules
     return sorted(found)
 
 

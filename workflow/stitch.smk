@@ -3,16 +3,16 @@ rule stitch:
     input:
         summary=SUMMARY,
         segmented=expand(WORK + "/segment/{job}.json", job=JOBS, allow_missing=True),
-        code=code("jobs.stitch", "jobs.labels"),
+        code=code("stitch"),
     output:
         WORK + "/stitch.json",
-    params:
-        store=STORE,
-        persistence=config["segment"]["persistence"],
-        min_size=config["segment"]["min_size"],
     log:
         WORK + "/logs/stitch.log",
     benchmark:
         WORK + "/benchmarks/stitch.tsv"
+    params:
+        store=STORE,
+        persistence=config["segment"]["persistence"],
+        min_size=config["segment"]["min_size"],
     script:
         "../scripts/stitch.py"

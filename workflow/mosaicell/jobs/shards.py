@@ -8,7 +8,7 @@ import zarr
 from ..geometry import Box, Triple
 from ..progress import work_off
 from ..records import Records
-from ..store import checksum, shard_grid
+from ..store import checksum, shard_grid, write_shards
 
 
 def fill_shards(
@@ -60,7 +60,7 @@ def fill_shards(
         voxels = compute(grid[shard])
         for array, steps in arrays:
             picked = voxels[tuple(slice(None, None, n) for n in steps)]
-            array[box_of(shard, steps).slices] = picked
+            write_shards(array, box_of(shard, steps), picked)
         records.add(shard, {"stored": stored(shard)})
 
     return work_off(shards, do, is_done=is_done, what=what, threads=threads, unit="shards")

@@ -1,0 +1,31 @@
+# make demo: set-up and the main job on the demo data.  make test: set-up and all tests.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := results/demo
+
+.PHONY: setup demo test bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "$(PYTHON) is older than 3.11; Mosaicell needs 3.11 or newer: make PYTHON=python3.12 setup"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	{ echo "Python cannot make environments here: apt-get install python3-venv, then try again"; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable '.[workflow,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/snakemake --configfile config/demo/config.yaml
+	@echo
+	@echo "labels  $(DEMO)/gonuclear/gonuclear.ome.zarr/labels/cells   $(DEMO)/lightsheet/lightsheet.ome.zarr/labels/cells"
+	@echo "table   $(DEMO)/gonuclear/cells.parquet                     $(DEMO)/lightsheet/cells.parquet"
+	@echo "report  $(DEMO)/gonuclear/report.html                       $(DEMO)/lightsheet/report.html"
+	@echo "scores  $(DEMO)/gonuclear/scores.json:"
+	@cat $(DEMO)/gonuclear/scores.json
+
+test: setup
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv .snakemake results

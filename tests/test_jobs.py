@@ -1,0 +1,215 @@
+"""Tiles and shards on disk: right for any fit of tiles and shards, and repaired when damaged."""
+
+import numpy as np
+import pytest
+
+from mosaicell import measure, watershed
+from mosaicell.geometry import Box, Grid
+from mosaicell.jobs import measure as measure_job
+from mosaicell.jobs.labels import lay_out_labels, write_labels
+from mosaicell.jobs.measure import gather_cells, measure_tiles
+from mosaicell.jobs.segment import segment_tiles
+from mosaicell.jobs.shards import fill_shards
+from mosaicell.jobs.stitch import stitch_tiles
+from mosaicell.records import Records
+from mosaicell.store import lay_out, shard_grid
+
+SHAPE = (20, 30, 40)
+AXES = ("z", "y", "x")
+FACTORS = [(1, 1, 1), (1, 2, 2), (2, 4, 4)]
+
+
+@pytest.fixture
+def landscape(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.random(SHAPE)
+    smooth = sum(np.roll(noise, s, axis) for axis in range(3) for s in range(-2, 3))
+    array = lay_out(
+        tmp_path / "landscape.zarr",
+        shape=SHAPE,
+        dtype=np.float32,
+        chunks=(8, 8, 8),
+        shards=(16, 16, 16),
+        dimension_names=AXES,
+    )
+    array[:] = ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+    return array
+
+
+CHOSEN = {"threshold": 0.3, "persistence": 0.05, "min_size": 5}
+
+
+def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
+    """All stages from the landscape on; the labels' arrays and the table."""
+    monkeypatch.setattr("mosaicell.jobs.labels.SHARD_VOXELS", shard_voxels)
+    monkeypatch.setattr("mosaicell.jobs.labels.CHUNK_VOXELS", 8**3)
+    grid = Grid(SHAPE, tile)
+    common = {"grid": grid, "what": "test", "threads": 2}
+    tiles = folder / "tiles"
+    segment_tiles(
+        landscape,
+        tiles,
+        tiles=range(len(grid)),
+        threshold=CHOSEN["threshold"],
+        records=Records(folder / "segment", "a"),
+        **common,
+    )
+    stitched = stitch_tiles(
+        tiles,
+        grid=grid,
+        persistence=CHOSEN["persistence"],
+        min_size=CHOSEN["min_size"],
+        what="test",
+    )
+    levels = lay_out_labels(folder / "labels", shape=SHAPE, dtype=stitched.dtype, factors=FACTORS)
+    write_labels(
+        tiles,
+        levels,
+        shards=range(len(shard_grid(levels[0][0]))),
+        records=Records(folder / "write", "a"),
+        **common,
+    )
+    measure_tiles(
+        levels[0][0],
+        image,
+        tiles,
+        tiles=range(len(grid)),
+        voxel_size=(2.0, 1.0, 1.0),
+        records=Records(folder / "measure", "a"),
+        **common,
+    )
+    return [array[:] for array, _ in levels], gather_cells(tiles, grid=grid)
+
+
+@pytest.mark.parametrize("tile", [SHAPE, (7, 9, 40), (16, 16, 16), (3, 30, 5)])
+@pytest.mark.parametrize("crop_voxels", [4 * 256**3, 50])
+def test_labels_levels_and_table_are_those_of_the_whole_array(
+    tmp_path, landscape, monkeypatch, tile, crop_voxels
+):
+    monkeypatch.setattr(measure_job, "CROP_VOXELS", crop_voxels)
+    image = lay_out(
+        tmp_path / "image.zarr",
+        shape=(2, *SHAPE),
+        dtype=np.uint16,
+        chunks=(1, 8, 8, 8),
+        shards=(1, 8, 16, 16),
+        dimension_names=("c", *AXES),
+    )
+    image[:] = np.random.default_rng(1).integers(0, 60000, (2, *SHAPE))
+    levels, table = run(tmp_path, landscape, tile=tile, image=image, monkeypatch=monkeypatch)
+    whole = watershed(landscape[:], **CHOSEN)
+    assert whole.max() > 5
+    for level, factors in zip(levels, FACTORS, strict=True):
+        np.testing.assert_array_equal(level, whole[tuple(slice(None, None, f) for f in factors)])
+    expected = measure(whole, image[:], voxel_size=(2.0, 1.0, 1.0))
+    np.testing.assert_array_equal(table.to_numpy(float), expected.to_numpy(float))
+    assert list(table) == list(expected)
+
+
+class Computing:
+    """Computes shards of a known volume, and remembers which."""
+
+    def __init__(self):
+        self.volume = np.random.default_rng(0).integers(1, 9000, SHAPE).astype(np.uint16)
+        self.boxes = []
+
+    def __call__(self, box: Box) -> np.ndarray:
+        self.boxes.append(box)
+        return self.volume[box.slices]
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """Arrays that were filled shard by shard, and what it takes to fill them again."""
+    arrays = []
+    for factors in FACTORS[:2]:
+        shape = tuple(-(-n // f) for n, f in zip(SHAPE, factors, strict=True))
+        shards = tuple(16 // f for f in factors)
+        array = lay_out(
+            tmp_path / f"level{len(arrays)}.zarr",
+            shape=shape,
+            dtype=np.uint16,
+            chunks=tuple(min(8, s) for s in shards),
+            shards=shards,
+            dimension_names=AXES,
+        )
+        arrays.append((array, factors))
+
+    def fill(compute, expected="a"):
+        records = Records(tmp_path / "records", expected)
+        n = len(shard_grid(arrays[0][0]))
+        return fill_shards(compute, arrays, shards=range(n), records=records, what="test")
+
+    computing = Computing()
+    assert fill(computing) == len(computing.boxes) == 2 * 2 * 3
+    return arrays, fill, computing.volume
+
+
+def shard_files(array):
+    folder = array.store_path.store.root / array.store_path.path / "c"
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def damage_nothing(path):
+    pass
+
+
+def delete(path):
+    path.unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "again"), [(damage_nothing, 0), (delete, 1), (cut, 1), (flip, 1)]
+)
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_shard_that_is_not_as_recorded_is_computed_again_and_no_other(
+    filled, damage, again, level, which
+):
+    arrays, fill, volume = filled
+    damage(shard_files(arrays[level][0])[which])
+    computing = Computing()
+    assert fill(computing) == len(computing.boxes) == again
+    for array, factors in arrays:
+        expected = volume[tuple(slice(None, None, f) for f in factors)]
+        np.testing.assert_array_equal(array[:], expected)
+
+
+def test_shards_of_another_origin_are_computed_again(filled):
+    _, fill, _ = filled
+    assert fill(Computing(), expected="b") == 12
+    assert fill(Computing(), expected="b") == 0
+
+
+@pytest.mark.parametrize("kind", ["fragments", "graph"])
+@pytest.mark.parametrize("damage", [delete, cut, flip])
+def test_a_tile_whose_files_are_not_as_recorded_is_computed_again(
+    tmp_path, landscape, kind, damage
+):
+    def fill():
+        return segment_tiles(
+            landscape,
+            tmp_path / "tiles",
+            grid=Grid(SHAPE, (10, 10, 10)),
+            tiles=range(24),
+            threshold=0.3,
+            records=Records(tmp_path / "segment", "a"),
+            what="test",
+        )
+
+    assert fill() == 24
+    assert fill() == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "tiles").iterdir()}
+    damage(tmp_path / "tiles" / f"000011.{kind}")
+    assert fill() == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "tiles").iterdir()} == before

@@ -1,0 +1,172 @@
+"""Configuration and sample sheet: completed, or refused in one sentence."""
+
+import pytest
+import yaml
+
+import settings
+from running import ROOT, write_sheet
+
+CARD = {"threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
+
+
+def test_an_empty_configuration_is_completed_with_the_defaults_of_the_schema():
+    config = settings.read_config({})
+    assert config["tile"] == {"shape": [256, 256, 256], "jobs": 4}
+    assert config["segment"]["top_model"] == "watershed"
+
+
+def test_the_shipped_configuration_spells_out_the_defaults():
+    text = (ROOT / "config/config.yaml").read_text(encoding="utf-8")
+    assert settings.read_config(yaml.safe_load(text)) == settings.read_config({})
+
+
+def keys(rules, before=""):
+    for name, rule in rules["properties"].items():
+        yield before + name, rule
+        if rule.get("type") == "object":
+            yield from keys(rule, f"{before}{name}.")
+
+
+@pytest.mark.parametrize("name", ["config", "samples"])
+def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
+    readme = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    for key, rule in keys(settings.schema(name)):
+        assert rule["description"], key
+        if rule.get("type") != "object":
+            assert f"`{key}`" in readme, key
+    for key, rule in keys(settings.schema("config")):
+        assert "default" in rule, key
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"segmet": {}}, "segmet is not known; allowed are samples, results, tile"),
+        ({"segment": {"treshold": 1}}, "write 'threshold' if that is meant"),
+        ({"segment": {"threshold": "high"}}, 'segment.threshold is "high"; allowed is a number'),
+        ({"segment": {"threshold": float("nan")}}, "segment.threshold is NaN"),
+        ({"segment": {"persistence": -0.1}}, "persistence is -0.1; allowed is a number or null of"),
+        ({"segment": {"persistence": float("inf")}}, "persistence is Infinity"),
+        ({"segment": {"min_size": 1.5}}, "min_size is 1.5; allowed is a whole number"),
+        ({"segment": {"top_model": "magic"}}, 'top_model is "magic"; allowed is watershed'),
+        ({"segment": "{threshold: 1}"}, "put the section into a file"),
+        ({"segment": None}, "segment is null; allowed is a section of keys"),
+        ({"tile": {"shape": [64, 64]}}, "tile.shape is [64, 64]; allowed is a list of 3 values"),
+        ({"tile": {"shape": [64, 64, 0]}}, "tile.shape is 0"),
+        ({"tile": {"jobs": 0}}, "tile.jobs is 0"),
+        ({"tile": {"jobs": True}}, "tile.jobs is true"),
+        ({"predict": {"diameter": 0}}, "predict.diameter is 0"),
+        ({"samples": 3}, "samples is 3; allowed is text"),
+    ],
+)
+def test_a_configuration_that_is_not_allowed_is_refused_in_one_sentence(given, said):
+    with pytest.raises(settings.SettingsError) as refusal:
+        settings.read_config(given)
+    sentence = str(refusal.value)
+    assert said in sentence
+    assert "allowed" in sentence
+    assert "\n" not in sentence
+
+
+def test_a_sheet_is_read_with_its_types(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tif").touch()
+    row = {"sample": "a", "image": "a.tif", "channel": "1", "diameter": "4.5"}
+    row |= {"voxel_size_z": "2", "voxel_size_y": "1e-1", "voxel_size_x": "0.1"}
+    sheet = write_sheet(tmp_path / "samples.tsv", [row, {"sample": "b", "image": "a.tif"}])
+    samples = settings.read_samples(str(sheet))
+    assert list(samples) == ["a", "b"]
+    assert samples["a"].voxel_size == (2.0, 0.1, 0.1)
+    assert (samples["a"].channel, samples["a"].diameter) == (1, 4.5)
+    assert samples["b"].voxel_size is samples["b"].landscape is samples["b"].diameter is None
+    assert samples["b"].channel == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "names no sample"),
+        ([{"sample": "a"}], "image is missing"),
+        ([{"image": "a.tif"}], "sample is missing"),
+        ([{"sample": "a", "image": "b.tif"}], "image is 'b.tif', which does not exist"),
+        ([{"sample": "a", "image": "a.tif", "truth": "t.tif"}], "truth is 't.tif'"),
+        ([{"sample": "a", "image": "a.tif", "landscape": "l.tif"}], "landscape is 'l.tif'"),
+        ([{"sample": "../a", "image": "a.tif"}], 'sample is "../a"; allowed is text of letters'),
+        ([{"sample": "a b", "image": "a.tif"}], 'sample is "a b"'),
+        ([{"sample": "a", "image": "a.tif"}] * 2, "sample 'a' came before"),
+        ([{"sample": "a", "image": "a.tif", "Chanel": "1"}], "Chanel is not known"),
+        ([{"sample": "a", "image": "a.tif", "channel": "-1"}], "channel is -1"),
+        ([{"sample": "a", "image": "a.tif", "channel": "DAPI"}], 'channel is "DAPI"'),
+        ([{"sample": "a", "image": "a.tif", "diameter": "0"}], "diameter is 0.0"),
+        ([{"sample": "a", "image": "a.tif", "diameter": "nan"}], "diameter is NaN"),
+        ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1"}], "only some of voxel_size_z"),
+        ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1 um"}], 'voxel_size_z is "1 um"'),
+    ],
+)
+def test_a_sheet_that_is_not_allowed_is_refused_in_one_sentence(tmp_path, monkeypatch, rows, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tif").touch()
+    sheet = write_sheet(tmp_path / "samples.tsv", rows)
+    with pytest.raises(settings.SettingsError) as refusal:
+        settings.read_samples(str(sheet))
+    sentence = str(refusal.value)
+    assert said in sentence
+    assert "allowed" in sentence or "needed" in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", None, b"sample,image\na,a.tif\n"])
+def test_what_is_no_table_with_tabs_is_refused(tmp_path, content):
+    sheet = tmp_path / "samples.tsv"
+    if content is not None:
+        sheet.write_bytes(content)
+    with pytest.raises(settings.SettingsError, match=r"samples\.tsv"):
+        settings.read_samples(str(sheet))
+
+
+def sample(**given):
+    known = {"name": "a", "image": "a.tif", "landscape": None, "truth": None, "voxel_size": None}
+    return settings.Sample(**known | {"channel": 0, "diameter": None} | given)
+
+
+def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
+    config = settings.read_config({"segment": {"threshold": 0.5}})
+    settings.fill_from_model(config, {"a": sample()}, CARD)
+    assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.5, 0.1)
+
+
+def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():
+    config = settings.read_config({"segment": {"persistence": 1}})
+    with pytest.raises(settings.SettingsError, match=r"segment\.threshold is null"):
+        settings.fill_from_model(config, {"a": sample(landscape="l.tif")}, CARD)
+
+
+def test_the_diameter_of_a_sample_goes_before_that_of_the_configuration():
+    config = settings.read_config({"predict": {"diameter": 9}})
+    assert settings.diameter(config, sample()) == 9
+    assert settings.diameter(config, sample(diameter=4.0)) == 4
+    assert settings.diameter(config, sample(diameter=4.0, landscape="l.tif")) is None
+
+
+def test_the_origin_of_a_result_names_neither_tiles_nor_jobs():
+    origins = [
+        settings.origin(settings.read_config({"tile": tile}), sample(), CARD)
+        for tile in ({}, {"shape": [8, 8, 8], "jobs": 2})
+    ]
+    assert origins[0] == origins[1]
+
+
+def test_the_code_of_a_rule_is_all_that_its_script_imports_and_no_more():
+    def names(script):
+        return {path.stem for path in settings.library(script)}
+
+    assert names("segment") == {"segment", "tiles", "geometry", "records", "store", "progress"}
+    assert "measure" not in names("predict") | names("segment") | names("stitch")
+    assert "report" not in names("measure")
+
+
+def test_every_rule_lists_the_code_of_its_own_script():
+    for rules in sorted((ROOT / "workflow").glob("*.smk")):
+        for rule in rules.read_text(encoding="utf-8").split("\nrule ")[1:]:
+            script = rule.split("../scripts/")[1].split(".py")[0]
+            assert f'code=code("{script}")' in rule
