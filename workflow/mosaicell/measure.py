@@ -15,12 +15,15 @@ Limits: int64 sums of products hold for bounding boxes of up to 2**20 voxels alo
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numba import njit
 
 from .geometry import Box, Triple
+
+if TYPE_CHECKING:  # pandas takes half a second to import, and most jobs need none of it
+    import pandas as pd
 
 AXES = ("z", "y", "x")
 
@@ -54,7 +57,7 @@ def measure(
     image: np.ndarray | None = None,
     *,
     voxel_size: tuple[float, float, float] | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Measure every cell of a label image.
 
     Parameters
@@ -163,7 +166,7 @@ def measure_cells(
     origin: Triple,
     volume: Triple,
     voxel_size: tuple[float, float, float] | None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Measure some cells on a crop that holds them completely.
 
     Parameters
@@ -262,8 +265,10 @@ def _table(
     intensities: np.ndarray,
     volume: Triple,
     voxel_size: tuple[float, float, float] | None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Pass 2: from sums to columns."""
+    import pandas as pd
+
     is_2d = volume[0] == 1
     size = np.array((np.nan,) * 3 if voxel_size is None else voxel_size, np.float64)
     n = moments[:, 0]

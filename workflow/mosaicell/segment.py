@@ -317,34 +317,56 @@ def _scan_saddles(values, labels, frame, below, ahead):
     seam_saddles = np.empty(1024, values.dtype)
     n_edges = 0
     n_seams = 0
+    mixed = np.empty(nx, np.bool_)
+    last_key = np.int64(-1)
+    last_saddle = values[0]
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
             row = (z * ny + y) * nx
+            _mark_mixed(labels, row, nx, ahead, mixed)
             for x in range(1, nx - 1):
                 i = row + x
-                own = values[i]
-                if own == below:
-                    continue
                 label = np.int64(labels[i])
+                if label == 0 or not mixed[x]:
+                    continue
+                own = values[i]
                 at_border = x == 1 or x == nx - 2 or y == 1 or y == ny - 2 or z == nz - 2
                 for k in range(ahead.size):
                     j = i + ahead[k]
-                    if values[j] == below:
-                        continue
-                    saddle = min(own, values[j])
-                    if at_border and _in_frame_border(j, frame):
+                    other = np.int64(labels[j])
+                    if at_border and values[j] != below and _in_frame_border(j, frame):
+                        saddle = min(own, values[j])
                         n_seams += _keep_highest(seams, seam_saddles, label << 32 | j, saddle)
                         if 2 * n_seams > seams.size:
                             seams, seam_saddles = _rehashed(seams, seam_saddles)
-                    elif labels[j] != label:
-                        other = np.int64(labels[j])
+                    elif other != label and values[j] != below:
+                        saddle = min(own, values[j])
                         key = min(label, other) << 32 | max(label, other)
+                        # Neighbouring voxels mostly meet the pair that was met last.
+                        if key == last_key and saddle <= last_saddle:
+                            continue
+                        last_key, last_saddle = key, saddle
                         n_edges += _keep_highest(edges, edge_saddles, key, saddle)
                         if 2 * n_edges > edges.size:
                             edges, edge_saddles = _rehashed(edges, edge_saddles)
     used = edges >= 0
     used_seams = seams >= 0
     return edges[used], edge_saddles[used], seams[used_seams], seam_saddles[used_seams]
+
+
+@njit(nogil=True, cache=True)
+def _mark_mixed(labels, row, nx, ahead, mixed):
+    """Mark the voxels of a row that have another fragment or none beside them, and no others.
+
+    Most voxels have not. Step by step along the row, so that the compiler takes many at a time.
+    A voxel of the halo where a fragment ends has that fragment's number, but is of its basin too.
+    """
+    own = labels[row : row + nx]
+    mixed[:] = False
+    for step in ahead:
+        beside = labels[row + step : row + step + nx]
+        for x in range(beside.size):
+            mixed[x] |= beside[x] != own[x]
 
 
 @njit(nogil=True, cache=True, inline="always")
