@@ -10,7 +10,7 @@ from mosaicell.store import open_array, read_json, write_file
 
 with logged(snakemake.log[0]):
     summary = read_json(Path(snakemake.input.summary))
-    store, levels = Path(snakemake.params.store), range(len(summary["levels"]))
+    store, levels = Path(snakemake.input.labels).parents[2], range(len(summary["levels"]))
     limits = [tuple(channel["limits"]) for channel in summary["channels"]]
     facts = snakemake.params.facts
     facts["Hashes"]["input"] = summary["content"]

@@ -1,8 +1,6 @@
 """The workflow as users run it: Snakemake, files and crashes included."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ import tifffile
 import zarr
 
 import mosaicell
-from running import ROOT, files, products, run, run_and_kill, write_sheet
+from running import files, products, run, run_and_kill, write_sheet
 
 SEGMENT = {"threshold": 0.25, "persistence": 0.08, "min_size": 20}
 VOXEL_SIZE = {"voxel_size_z": 1.0, "voxel_size_y": 0.5, "voxel_size_x": 0.5}
@@ -224,26 +222,3 @@ def test_an_image_that_cannot_be_read_is_refused_in_its_log(tmp_path):
     config = with_sheet(tmp_path, [{"sample": "a", "image": tmp_path / "image.tif"}])
     run(tmp_path, config, fails=True)
     assert "image.tif" in (tmp_path / "results/work/a/logs/ingest.log").read_text()
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        ["snakemake", "--lint"],
-        ["snakefmt", "--check", "Snakefile", "workflow"],
-        ["ruff", "check", "."],
-        ["ruff", "format", "--check", "."],
-    ],
-    ids=" ".join,
-)
-def test_the_code_is_clean(check):
-    name, *arguments = check
-    done = subprocess.run(
-        [sys.executable, "-m", name, *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout

@@ -9,5 +9,7 @@ rule evaluate:
         SCORES,
     log:
         WORK + "/logs/evaluate.log",
+    conda:
+        "../envs/environment.yaml"
     script:
         "../scripts/evaluate.py"

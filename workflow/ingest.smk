@@ -12,6 +12,8 @@ rule ingest:
         WORK + "/logs/ingest.log",
     benchmark:
         WORK + "/benchmarks/ingest.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 4
     params:
         voxel_size=of_sample("voxel_size"),

@@ -10,6 +10,8 @@ rule measure_labels:
         WORK + "/logs/measure_labels-{job}.log",
     benchmark:
         WORK + "/benchmarks/measure_labels-{job}.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         jobs=len(JOBS),
         store=STORE,
@@ -29,6 +31,8 @@ rule measure_cells:
         WORK + "/logs/measure_cells-{job}.log",
     benchmark:
         WORK + "/benchmarks/measure_cells-{job}.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         jobs=len(JOBS),
         store=STORE,
@@ -49,6 +53,8 @@ rule measure:
         WORK + "/logs/measure.log",
     benchmark:
         WORK + "/benchmarks/measure.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
     script:

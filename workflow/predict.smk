@@ -13,6 +13,8 @@ rule predict:
         WORK + "/logs/predict-{job}.log",
     benchmark:
         WORK + "/benchmarks/predict-{job}.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 64  # as many as there are: a job on a GPU needs them for reading and writing
     resources:
         gpu=1,

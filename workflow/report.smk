@@ -11,9 +11,10 @@ rule report:
         report=REPORT,
     log:
         WORK + "/logs/report.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         sample="{sample}",
-        store=STORE,
         channel=of_sample("channel"),
         facts=lambda wildcards: settings.facts(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
         benchmarks=lambda wildcards: benchmarks(wildcards.sample),

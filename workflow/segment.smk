@@ -18,6 +18,8 @@ rule segment:
         WORK + "/logs/segment-{job}.log",
     benchmark:
         WORK + "/benchmarks/segment-{job}.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         jobs=len(JOBS),
         tile_shape=config["tile"]["shape"],

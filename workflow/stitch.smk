@@ -10,6 +10,8 @@ rule stitch:
         WORK + "/logs/stitch.log",
     benchmark:
         WORK + "/benchmarks/stitch.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         store=STORE,
         persistence=config["segment"]["persistence"],
