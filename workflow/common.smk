@@ -1,4 +1,6 @@
 # Configuration, samples and paths: what the rules of all stages share. No rules here.
+from pathlib import Path
+
 import settings
 from mosaicell import model
 from snakemake.exceptions import WorkflowError
@@ -13,13 +15,14 @@ except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
 JOBS = range(config["tile"]["jobs"])
-STORE = config["results"] + "/{sample}/{sample}.ome.zarr"
-TABLE = config["results"] + "/{sample}/cells.parquet"
-REPORT = config["results"] + "/{sample}/report.html"
-WORK = config["results"] + "/work/{sample}"
-SCORES = config["results"] + "/{sample}/scores.json"
-SUMMARY = WORK + "/ingest.json"
-LANDSCAPE = WORK + "/landscape.zarr"
+RESULTS = Path(config["results"])
+STORE = RESULTS / "{sample}" / "{sample}.ome.zarr"
+TABLE = RESULTS / "{sample}" / "cells.parquet"
+REPORT = RESULTS / "{sample}" / "report.html"
+SCORES = RESULTS / "{sample}" / "scores.json"
+WORK = RESULTS / "work" / "{sample}"
+SUMMARY = WORK / "ingest.json"
+LANDSCAPE = WORK / "landscape.zarr"
 
 
 wildcard_constraints:
@@ -39,11 +42,18 @@ def of_sample(field):
 
 def benchmarks(sample):
     """Files in which Snakemake writes what each stage of a sample took."""
-    folder = WORK.format(sample=sample) + "/benchmarks/"
+    folder = str(WORK / "benchmarks").format(sample=sample)
     many = ["predict", "segment", "measure_labels", "measure_cells"]
     if SAMPLES[sample].landscape:
         many.remove("predict")
-    files = {stage: [f"{folder}{stage}-{job}.tsv" for job in JOBS] for stage in many}
-    once = {stage: [f"{folder}{stage}.tsv"] for stage in ("ingest", "stitch", "measure")}
+    files = {stage: [f"{folder}/{stage}-{job}.tsv" for job in JOBS] for stage in many}
+    once = {stage: [f"{folder}/{stage}.tsv"] for stage in ("ingest", "stitch", "measure")}
     order = ["ingest", "predict", "segment", "stitch", "measure_labels", "measure_cells", "measure"]
     return {stage: (files | once)[stage] for stage in order if stage in files | once}
+
+
+def predictions(wildcards):
+    """What the landscape waits for: nothing if the sample brings it."""
+    if SAMPLES[wildcards.sample].landscape:
+        return []
+    return expand(WORK / "predict/{job}.json", job=JOBS, sample=wildcards.sample)

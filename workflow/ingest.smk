@@ -5,13 +5,13 @@ rule ingest:
         landscape=lambda wildcards: SAMPLES[wildcards.sample].landscape or [],
         code=code("ingest"),
     output:
-        group=STORE + "/zarr.json",
-        landscape=LANDSCAPE + "/zarr.json",
+        group=STORE / "zarr.json",
+        landscape=LANDSCAPE / "zarr.json",
         summary=SUMMARY,
     log:
-        WORK + "/logs/ingest.log",
+        WORK / "logs/ingest.log",
     benchmark:
-        WORK + "/benchmarks/ingest.tsv"
+        WORK / "benchmarks/ingest.tsv"
     conda:
         "../envs/environment.yaml"
     threads: 4

@@ -1,58 +1,58 @@
 # measure: final labels, then every cell on its complete crop, then one table.
 rule measure_labels:
     input:
-        stitched=WORK + "/stitch.json",
+        stitched=WORK / "stitch.json",
         summary=SUMMARY,
         code=code("measure_labels"),
     output:
-        WORK + "/labels/{job}.json",
+        WORK / "labels/{job}.json",
     log:
-        WORK + "/logs/measure_labels-{job}.log",
+        WORK / "logs/measure_labels-{job}.log",
     benchmark:
-        WORK + "/benchmarks/measure_labels-{job}.tsv"
+        WORK / "benchmarks/measure_labels-{job}.tsv"
     conda:
         "../envs/environment.yaml"
     params:
         jobs=len(JOBS),
-        store=STORE,
+        store=str(STORE),
     script:
         "../scripts/measure_labels.py"
 
 
 rule measure_cells:
     input:
-        stitched=WORK + "/stitch.json",
-        labels=expand(WORK + "/labels/{job}.json", job=JOBS, allow_missing=True),
+        stitched=WORK / "stitch.json",
+        labels=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
         code=code("measure_cells"),
     output:
-        WORK + "/measure/{job}.json",
+        WORK / "measure/{job}.json",
     log:
-        WORK + "/logs/measure_cells-{job}.log",
+        WORK / "logs/measure_cells-{job}.log",
     benchmark:
-        WORK + "/benchmarks/measure_cells-{job}.tsv"
+        WORK / "benchmarks/measure_cells-{job}.tsv"
     conda:
         "../envs/environment.yaml"
     params:
         jobs=len(JOBS),
-        store=STORE,
+        store=str(STORE),
     script:
         "../scripts/measure_cells.py"
 
 
 rule measure:
     input:
-        stitched=WORK + "/stitch.json",
-        measured=expand(WORK + "/measure/{job}.json", job=JOBS, allow_missing=True),
+        stitched=WORK / "stitch.json",
+        measured=expand(WORK / "measure/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
         code=code("measure"),
     output:
         table=TABLE,
-        labels=STORE + "/labels/cells/zarr.json",
+        labels=STORE / "labels/cells/zarr.json",
     log:
-        WORK + "/logs/measure.log",
+        WORK / "logs/measure.log",
     benchmark:
-        WORK + "/benchmarks/measure.tsv"
+        WORK / "benchmarks/measure.tsv"
     conda:
         "../envs/environment.yaml"
     params:

@@ -2,17 +2,17 @@
 rule predict:
     input:
         summary=SUMMARY,
-        group=STORE + "/zarr.json",
-        landscape=LANDSCAPE + "/zarr.json",
+        group=STORE / "zarr.json",
+        landscape=LANDSCAPE / "zarr.json",
         weights=str(WEIGHTS),
         card=str(CARD),
         code=code("predict"),
     output:
-        WORK + "/predict/{job}.json",
+        WORK / "predict/{job}.json",
     log:
-        WORK + "/logs/predict-{job}.log",
+        WORK / "logs/predict-{job}.log",
     benchmark:
-        WORK + "/benchmarks/predict-{job}.tsv"
+        WORK / "benchmarks/predict-{job}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: 64  # as many as there are: a job on a GPU needs them for reading and writing

@@ -2,7 +2,7 @@
 rule report:
     input:
         cells=TABLE,
-        labels=STORE + "/labels/cells/zarr.json",
+        labels=STORE / "labels/cells/zarr.json",
         summary=SUMMARY,
         scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
         code=code("report"),
@@ -10,7 +10,7 @@ rule report:
     output:
         report=REPORT,
     log:
-        WORK + "/logs/report.log",
+        WORK / "logs/report.log",
     conda:
         "../envs/environment.yaml"
     params:

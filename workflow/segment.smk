@@ -1,23 +1,16 @@
 # segment: landscape -> fragments of basins, tile by tile.
-def predictions(wildcards):
-    """What the landscape waits for: nothing if the sample brings it."""
-    if SAMPLES[wildcards.sample].landscape:
-        return []
-    return expand(WORK + "/predict/{job}.json", job=JOBS, sample=wildcards.sample)
-
-
 rule segment:
     input:
         summary=SUMMARY,
-        landscape=LANDSCAPE + "/zarr.json",
+        landscape=LANDSCAPE / "zarr.json",
         predictions=predictions,
         code=code("segment"),
     output:
-        WORK + "/segment/{job}.json",
+        WORK / "segment/{job}.json",
     log:
-        WORK + "/logs/segment-{job}.log",
+        WORK / "logs/segment-{job}.log",
     benchmark:
-        WORK + "/benchmarks/segment-{job}.tsv"
+        WORK / "benchmarks/segment-{job}.tsv"
     conda:
         "../envs/environment.yaml"
     params:

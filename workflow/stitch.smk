@@ -2,18 +2,18 @@
 rule stitch:
     input:
         summary=SUMMARY,
-        segmented=expand(WORK + "/segment/{job}.json", job=JOBS, allow_missing=True),
+        segmented=expand(WORK / "segment/{job}.json", job=JOBS, allow_missing=True),
         code=code("stitch"),
     output:
-        WORK + "/stitch.json",
+        WORK / "stitch.json",
     log:
-        WORK + "/logs/stitch.log",
+        WORK / "logs/stitch.log",
     benchmark:
-        WORK + "/benchmarks/stitch.tsv"
+        WORK / "benchmarks/stitch.tsv"
     conda:
         "../envs/environment.yaml"
     params:
-        store=STORE,
+        store=str(STORE),
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],
     script:
