@@ -16,7 +16,7 @@ Limits: the pictures show one channel with outlines, and the other ones on one p
 """
 
 from dataclasses import dataclass
-from math import ceil, floor, log10, prod
+from math import prod
 from pathlib import Path
 
 import jinja2
@@ -24,11 +24,13 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from .charts import Chart, chart
 from .geometry import Box, Triple
 from .intensity import HIGH_QUANTILE, LOW_QUANTILE
 from .measure import AXES
 from .pictures import cut, cut_box, grey, inline, outlines, project
 from .version import __version__
+from .words import TIMES, duration, length, memory, nice_below, number
 
 # A close-up is about this many cells wide, within bounds in voxels.
 CLOSE_UP_CELLS = 8
@@ -36,9 +38,6 @@ CLOSE_UP_VOXELS = (48, 320)
 CHANNELS_SHOWN = 12
 CHANNEL_PIXELS = 320
 ENOUGH_CELLS = 10  # for shares and medians to mean something
-
-TIMES = " \N{MULTIPLICATION SIGN} "
-MINUS = "\N{MINUS SIGN}"
 
 
 def columns(n_channels: int) -> list[str]:
@@ -114,19 +113,6 @@ class Figure:
     bar_text: str
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A histogram in a frame of 100 x 100: bars, ticks, and where the median lies."""
-
-    title: str
-    unit: str
-    note: str
-    bars: list[dict]
-    x_ticks: list[tuple[float, str]]
-    y_ticks: list[tuple[float, str]]
-    median: float
-
-
 def report(
     *,
     sample: str,
@@ -186,7 +172,7 @@ def report(
         channels=_channels(scene, planes[0]),
         channel=channel,
         n_channels=len(limits),
-        contrast=" to ".join(_number(limit) for limit in limits[channel]),
+        contrast=" to ".join(number(limit) for limit in limits[channel]),
         has_size=voxel_size is not None,
         voxel=scene.voxel,
         charts=_charts(scene),
@@ -228,7 +214,7 @@ def _figure(
     limits: tuple[float, float],
 ) -> Figure:
     """Draw one view of true height and width `size`; black and white are at the limits."""
-    length = _nice_below(size[1] / 4)
+    bar = nice_below(size[1] / 4)
     is_outlined = labels is not None and not scene.cells.empty
     return Figure(
         name=name,
@@ -236,8 +222,8 @@ def _figure(
         raw=inline(grey(values, *limits)),
         lines=inline(outlines(labels, size=size)) if is_outlined else None,
         aspect=size[1] / size[0],
-        bar_share=None if scene.voxel_size is None else length / size[1],
-        bar_text=_length(length),
+        bar_share=None if scene.voxel_size is None else bar / size[1],
+        bar_text=length(bar),
     )
 
 
@@ -251,7 +237,7 @@ def _size(scene: Scene, axis: int, shape: Triple) -> tuple[float, float]:
 def _cut_title(scene: Scene, axis: int, index: int) -> str:
     if scene.is_2d:
         return "The image"
-    depth = "" if scene.voxel_size is None else f" ({_length(index * scene.voxel_size[axis])})"
+    depth = "" if scene.voxel_size is None else f" ({length(index * scene.voxel_size[axis])})"
     return f"Plane {AXES[axis]} = {index}{depth} of {scene.shape[axis]}"
 
 
@@ -382,22 +368,22 @@ def _headline(scene: Scene) -> list[tuple[str, str]]:
     strip = [(f"{n:,}", "cell" if n == 1 else "cells")]
     if n and scene.voxel_size is not None:
         diameter = cells["equivalent_diameter_um"].median()
-        strip.append((f"{_number(diameter)} µm", "median diameter"))
+        strip.append((f"{number(diameter)} µm", "median diameter"))
     elif n:
-        strip.append((_number(cells["num_voxels"].median()), f"{scene.voxel}s in the median cell"))
+        strip.append((number(cells["num_voxels"].median()), f"{scene.voxel}s in the median cell"))
     if n:
         strip.append((f"{100 * cells['touches_border'].mean():.0f} %", "touch the border"))
-        strip.append((f"{_number(100 * share)} %", f"of the {_space_name(scene)} is cells"))
+        strip.append((f"{number(100 * share)} %", f"of the {_space_name(scene)} is cells"))
     if scene.voxel_size is None:
-        strip.append((_number(voxels), f"{scene.voxel}s in all"))
+        strip.append((number(voxels), f"{scene.voxel}s in all"))
         return strip
     power = 2 if scene.is_2d else 3
     sign = "²" if scene.is_2d else "³"
     space = voxels * prod(scene.voxel_size[-power:])
     mm = space / 1000**power
     if n:
-        strip.append((_number(n / mm), f"cells per mm{sign}"))
-    text = f"{_number(mm)} mm{sign}" if mm >= 0.01 else f"{_number(space)} µm{sign}"
+        strip.append((number(n / mm), f"cells per mm{sign}"))
+    text = f"{number(mm)} mm{sign}" if mm >= 0.001 else f"{number(space)} µm{sign}"
     strip.append((text, "imaged"))
     return strip
 
@@ -431,14 +417,14 @@ def _hints(scene: Scene) -> list[str]:
         place = ", ".join(f"{cells[f'centroid_{axis}'].iloc[largest]:.0f}" for axis in axes)
         hints.append(
             f"Cell {cells['label'].iloc[largest]} at {', '.join(axes)} = {place} is "
-            f"{_number(sizes.iloc[largest] / median)} times as large as the median cell. If it "
+            f"{number(sizes.iloc[largest] / median)} times as large as the median cell. If it "
             "is several cells in one, lower segment.persistence or raise segment.threshold."
         )
     small = (sizes < median / 10).mean()
     if small > 0.1:
         hints.append(
             f"{100 * small:.0f} % of the cells have less than a tenth of the median size. If "
-            f"they are debris, raise segment.min_size (the median is {_number(median)} {voxel}s)."
+            f"they are debris, raise segment.min_size (the median is {number(median)} {voxel}s)."
         )
     touching = cells["touches_border"].mean()
     if touching > 0.5:
@@ -460,20 +446,20 @@ def _charts(scene: Scene) -> list[Chart]:
     sizes = cells["num_voxels"].to_numpy(np.float64)
     what = "Area" if scene.is_2d else "Volume"
     if scene.voxel_size is None:
-        charts = [_chart(f"{what} of a cell", f"{scene.voxel}s", sizes)]
+        charts = [chart(f"{what} of a cell", f"{scene.voxel}s", sizes)]
     else:
         power, sign = (2, "²") if scene.is_2d else (3, "³")
         voxel = prod(scene.voxel_size[-power:])
         diameters = cells["equivalent_diameter_um"].to_numpy()
         shape = "circle" if scene.is_2d else "sphere"
         charts = [
-            _chart(f"{what} of a cell", f"µm{sign}", sizes * voxel),
-            _chart("Diameter", f"µm, of a {shape} as large", diameters),
+            chart(f"{what} of a cell", f"µm{sign}", sizes * voxel),
+            chart("Diameter", f"µm, of a {shape} as large", diameters),
         ]
     if not scene.is_2d:
         known = scene.voxel_size is not None
         charts.append(
-            _chart(
+            chart(
                 "Cells along z",
                 "µm" if known else "plane",
                 (cells["centroid_z"].to_numpy() + 0.5) * scene.spacing[0],
@@ -483,118 +469,8 @@ def _charts(scene: Scene) -> list[Chart]:
     for channel in range(len(scene.limits)):
         name = "Mean intensity" if len(scene.limits) == 1 else f"Mean intensity, channel {channel}"
         values = cells[f"intensity_mean_{channel}"].to_numpy()
-        charts.append(_chart(name, "as in the image", values))
+        charts.append(chart(name, "as in the image", values))
     return charts
-
-
-def _chart(
-    title: str, unit: str, values: np.ndarray, *, bounds: tuple[float, float] | None = None
-) -> Chart:
-    """Count values in bars of a round width; far outliers go to the outermost bars.
-
-    Parameters
-    ----------
-    title, unit : str
-    values : ndarray of float64, (n,)
-        Finite, n > 0.
-    bounds : tuple of float, optional
-        What the axis covers, the upper end left out; by default what the values do, far
-        outliers left out.
-    """
-    low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
-    begin, end = bounds or _without_outliers(values)
-    if end - begin <= 1e-6 * max(abs(begin), abs(end)):
-        begin, end = begin - 0.5, end + 0.5
-    step = _nice_above((end - begin) / np.clip(2 * np.sqrt(values.size), 8, 30))
-    if bounds is None and (values == np.rint(values)).all():
-        step = max(1.0, step)
-    first = floor(begin / step)
-    n = floor(end / step) + 1 - first
-    position = np.floor(values / step) - first
-    index = np.clip(position, 0, n - 1).astype(np.int64)
-    beyond = int((position != index).sum())
-    counts = np.bincount(index, minlength=n)
-    y_step = max(1.0, _nice_above(counts.max() / 4))
-    y_steps = ceil(counts.max() / y_step)
-    note = f"median {_number(median)}"
-    if values.size >= ENOUGH_CELLS:
-        note += f" · 90 % within {_number(low)} to {_number(high)}"
-    if beyond:
-        note += f" · the outermost bars hold {beyond:,} beyond the axis"
-    x_step = _nice_above(n * step / 5)
-    x_ticks = [
-        (100 * (k * x_step / step - first) / n, _number(k * x_step))
-        for k in range(ceil(first * step / x_step), floor((first + n) * step / x_step) + 1)
-    ]
-    return Chart(
-        title=title,
-        unit=unit,
-        note=note,
-        bars=[
-            {
-                "x": 100 * k / n,
-                "width": 100 / n,
-                "height": 100 * count / (y_steps * y_step),
-                "text": f"{count:,}: {_number((first + k) * step)} to "
-                f"{_number((first + k + 1) * step)}",
-            }
-            for k, count in enumerate(counts.tolist())
-            if count
-        ],
-        x_ticks=x_ticks,
-        y_ticks=[(100 * k / y_steps, _number(k * y_step)) for k in range(y_steps + 1)],
-        median=float(np.clip(100 * (median / step - first) / n, 0, 100)),
-    )
-
-
-def _without_outliers(values: np.ndarray) -> tuple[float, float]:
-    """The range of the values, cut five interquartile ranges beyond the quartiles."""
-    lower, upper = np.quantile(values, [0.25, 0.75])
-    reach = 5 * (upper - lower) or np.inf
-    return max(values.min(), lower - reach), min(values.max(), upper + reach)
-
-
-# Numbers as text
-
-
-def _nice_above(value: float) -> float:
-    """The smallest 1, 2 or 5 times a power of ten that is not less than a positive number."""
-    power = 10.0 ** floor(log10(value))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= value * (1 - 1e-9))
-
-
-def _nice_below(value: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that is not more than a positive number."""
-    power = 10.0 ** floor(log10(value))
-    return next(m * power for m in (5, 2, 1) if m * power <= value * (1 + 1e-9))
-
-
-def _number(value: float) -> str:
-    """A number for people: whole ones as they are, others with three digits."""
-    size = abs(value)
-    if size >= 1e7 or 0 < size < 1e-3:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        return f"{float(mantissa):g}{TIMES}10{digits}".replace("-", MINUS)
-    if value == int(value):
-        return f"{int(value):,}".replace("-", MINUS)
-    decimals = 2 - floor(log10(size))
-    text = f"{round(value, decimals):,.{max(0, decimals)}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", MINUS)
-
-
-def _length(um: float) -> str:
-    if um >= 1000:
-        return f"{_number(um / 1000)} mm"
-    return f"{_number(um)} µm" if um >= 1 or um == 0 else f"{_number(1000 * um)} nm"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
 def _timings(timings: list[dict]) -> list[dict]:
@@ -604,13 +480,9 @@ def _timings(timings: list[dict]) -> list[dict]:
         {
             "stage": row["stage"],
             "jobs": row["jobs"],
-            "time": _duration(row["seconds"]),
-            "memory": "unknown" if np.isnan(row["max_rss_mb"]) else _memory(row["max_rss_mb"]),
+            "time": duration(row["seconds"]),
+            "memory": "unknown" if np.isnan(row["max_rss_mb"]) else memory(row["max_rss_mb"]),
             "share": 100 * row["seconds"] / longest,
         }
         for row in timings
     ]
-
-
-def _memory(mb: float) -> str:
-    return f"{mb / 1024:.1f} GB" if mb >= 1024 else f"{mb:.0f} MB"
