@@ -31,7 +31,7 @@ import numpy as np
 import zarr
 
 from .geometry import Box, Grid, Triple
-from .intensity import N_BINS, histogram, limits
+from .intensity import histogram, limits, n_bins
 from .omezarr import image_attributes
 from .progress import work_off
 from .pyramid import halve, level_factors, level_shape
@@ -302,7 +302,7 @@ def _stream(
     def copy(slab: int) -> None:
         channel, box, leading = place(slab)
         planes = [hashlib.sha256() for _ in range(box.shape[0])]
-        counts = np.zeros(N_BINS, np.int64)
+        counts = np.zeros(n_bins(array.dtype), np.int64)
         bands = [
             Box((box.start[0], y, 0), (box.stop[0], min(y + height, n_rows), n_columns))
             for y in range(0, n_rows, height)

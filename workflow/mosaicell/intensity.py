@@ -4,22 +4,27 @@ Idea: brightness is brought to [0, 1] by two constants per channel and sample, t
 histogram of the *whole* channel. A constant taken from a tile would make the result depend on
 the tiling.
 
-Every dtype falls into 65,536 bins whose order is the order of the values, so histograms of
-parts of an image are added up in one pass without knowing its range: integers of up to 16 bits
-have a bin per value; wider integers and floats are binned by the upper 16 bits of their float32
-form (a relative width of 1/128 or less).
+Values fall into bins whose order is the order of the values, so histograms of parts of an image
+are added up in one pass without knowing its range: integers of up to 16 bits have a bin per value;
+wider integers and floats are binned by the upper 20 bits of their float32 form, which makes a bin
+at most 1/2048 as wide as its values are large.
 
 Limits: a float value beyond the range of float32 is refused, as are NaN and infinity.
 """
 
 import numpy as np
 
-N_BINS = 65536
+FLOAT_BITS = 20  # sign, exponent, and 11 bits of the mantissa
 LOW_QUANTILE, HIGH_QUANTILE = 0.01, 0.998
 
 
 def _is_exact(dtype: np.dtype) -> bool:
     return dtype.kind in "uib" and dtype.itemsize <= 2
+
+
+def n_bins(dtype: np.dtype) -> int:
+    """Number of bins in the histogram of a channel of this dtype."""
+    return 2**16 if _is_exact(np.dtype(dtype)) else 2**FLOAT_BITS
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
@@ -35,7 +40,7 @@ def _bins(values: np.ndarray) -> np.ndarray:
         )
     bits = (as_float + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
     ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
-    return (ordered >> 16).astype(np.int32)
+    return (ordered >> (32 - FLOAT_BITS)).astype(np.int32)
 
 
 def histogram(values: np.ndarray) -> np.ndarray:
@@ -47,7 +52,7 @@ def histogram(values: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray of int64, shape (65536,)
+    ndarray of int64, (n_bins,)
         Histograms of parts of an image may be added.
 
     Raises
@@ -55,14 +60,15 @@ def histogram(values: np.ndarray) -> np.ndarray:
     ValueError
         If a value is not finite.
     """
-    return np.bincount(_bins(np.asarray(values)), minlength=N_BINS)
+    values = np.asarray(values)
+    return np.bincount(_bins(values), minlength=n_bins(values.dtype))
 
 
 def _value_of_bin(bin_index: int, dtype: np.dtype) -> float:
     """The lowest value that falls into a bin."""
     if _is_exact(dtype):
         return float(bin_index - (32768 if dtype.kind == "i" else 0))
-    ordered = np.uint32(bin_index << 16)
+    ordered = np.uint32(bin_index << (32 - FLOAT_BITS))
     bits = ordered ^ np.uint32(1 << 31) if ordered >> 31 else ~ordered
     return float(np.uint32(bits).view(np.float32))
 
@@ -77,7 +83,7 @@ def quantile(counts: np.ndarray, dtype: np.dtype, q: float) -> float:
 def limits(counts: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
     """The two constants that normalise a channel: its 1 % and 99.8 % quantiles.
 
-    A constant channel gets limits one apart, so that it becomes all 0.
+    A constant channel gets limits one apart, so that it becomes 0 (to the width of a bin).
     """
     low = quantile(counts, dtype, LOW_QUANTILE)
     high = quantile(counts, dtype, HIGH_QUANTILE)
