@@ -9,6 +9,6 @@ with logged(snakemake.log[0]):
     train(
         out=Path(snakemake.output.weights),
         threads=snakemake.threads,
-        command="snakemake --cores all train",
+        command=f"snakemake --cores all {snakemake.output.weights}",
         **snakemake.params,
     )

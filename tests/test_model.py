@@ -1,0 +1,176 @@
+"""Models on disk: what is saved is loaded, what does not fit is refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mosaicell import model
+from running import ROOT
+
+CARD = {
+    "channels": (2, 3, 4),
+    "nominal_diameter": 12.0,
+    "window": 32,
+    "threshold": 0.3,
+    "persistence": 0.1,
+    "training": {"command": "none"},
+    "scores": {},
+}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A tiny model: the path of its weights, and the network that was saved."""
+    import torch
+
+    from mosaicell.unet import UNet
+
+    torch.manual_seed(0)
+    net = UNet(channels=CARD["channels"])
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_()
+    path = tmp_path / "tiny.safetensors"
+    model.save(net, path, **CARD)
+    return path, net.eval()
+
+
+def change(path, **fields):
+    """Overwrite fields of a card; `...` takes one out."""
+    card = path.with_suffix(".json")
+    content = json.loads(card.read_text()) | fields
+    card.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}))
+
+
+def test_what_was_saved_is_loaded(saved):
+    import torch
+
+    path, net = saved
+    loaded, card = model.load(path)
+    x = torch.rand(1, 1, 16, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(loaded(x), net(x))
+    assert not loaded.training
+    assert set(card) == set(model.FIELDS)
+    assert card["name"] == "tiny"
+    assert card["architecture"] == {"channels": [2, 3, 4]}
+    assert card == model.card(str(path))
+
+
+def test_saving_twice_gives_the_same_bytes(saved):
+    path, net = saved
+    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    model.save(net, path, **CARD)
+    assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
+    assert sorted(p.name for p in path.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": ...}, "lacks the field 'name'"),
+        ({"colour": "red"}, "unknown field 'colour'"),
+        ({"name": 3}, "name = 3"),
+        ({"nominal_diameter": "12"}, "nominal_diameter = '12'"),
+        ({"nominal_diameter": 0}, "above 0"),
+        ({"nominal_diameter": float("nan")}, "above 0"),
+        ({"window": 32.0}, "window = 32.0"),
+        ({"window": True}, "window = True"),
+        ({"window": 30}, "a multiple of 4"),
+        ({"window": -4}, "above 0"),
+        ({"halo": 20}, "24, by its architecture"),
+        ({"threshold": None}, "threshold = None"),
+        ({"threshold": 1.5}, "from 0 to 1"),
+        ({"persistence": -0.1}, "from 0 to 1"),
+        ({"task": "boundaries"}, "task = 'boundaries'"),
+        ({"architecture": {}}, "channels, a list"),
+        ({"architecture": {"channels": [2, 3, 4], "norm": "group"}}, "channels, a list"),
+        ({"architecture": {"channels": [2, -3, 4]}}, "channels, a list"),
+        ({"architecture": {"channels": [2, 3, 5]}}, "do not fit the architecture"),
+        ({"sha256": "0" * 64}, "0000; allowed|allowed is what their card says, 0000"),
+        ({"sha256": 0}, "sha256 = 0"),
+        ({"training": []}, r"training = \[\]"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(saved, fields, says):
+    path, _ = saved
+    change(path, **fields)
+    with pytest.raises(ValueError, match=says):
+        model.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_a_card_that_is_no_json_object_is_refused(saved, text):
+    path, _ = saved
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match=r"tiny\.json"):
+        model.load(path)
+
+
+def test_changed_weights_are_refused(saved):
+    path, _ = saved
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="SHA-256"):
+        model.load(path)
+
+
+def test_a_card_that_would_be_refused_is_not_saved_silently(saved):
+    path, net = saved
+    with pytest.raises(ValueError, match="window = 30"):
+        model.save(net, path, **CARD | {"window": 30})
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "/nowhere/x.safetensors", "", "../x"])
+def test_an_unknown_model_is_refused(name):
+    with pytest.raises(FileNotFoundError, match="nuclei-3d"):
+        model.find(name)
+
+
+def test_weights_without_a_card_are_refused(saved):
+    path, _ = saved
+    path.with_suffix(".json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no card tiny\.json"):
+        model.load(path)
+
+
+def test_there_is_a_shipped_model():
+    assert "nuclei-3d" in model.shipped()
+
+
+@pytest.mark.parametrize("name", model.shipped())
+def test_a_shipped_model_loads_and_predicts(name):
+    import torch
+
+    net, card = model.load(name)
+    weights, _ = model.find(name)
+    assert card["name"] == name
+    assert card["license"] == "MIT"
+    assert card["training"]["command"].startswith("snakemake ")
+    assert weights.stat().st_size < 10e6
+    edge = net.stride * 8
+    away = np.sqrt(sum((g - edge / 2) ** 2 for g in np.ogrid[:edge, :edge, :edge]))
+    ball = torch.from_numpy((away < card["nominal_diameter"] / 2).astype(np.float32))
+    with torch.inference_mode():
+        found = net(ball[None, None])[0, 0].numpy()
+    assert found[edge // 2, edge // 2, edge // 2] > 2 * card["threshold"]
+    assert found[away > card["nominal_diameter"]].max() < card["threshold"]
+
+
+def test_reading_a_card_does_not_import_torch():
+    code = (
+        "import sys; from mosaicell import model; "
+        "[model.card(name) for name in model.shipped()]; print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "workflow",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"

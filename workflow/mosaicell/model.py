@@ -1,0 +1,271 @@
+"""A model on disk: weights `NAME.safetensors` and, beside them, a card `NAME.json`.
+
+Idea: the card says all that is needed to use the weights (architecture, nominal diameter,
+windows, the watershed's recommended parameters) and to trust them (how they were made, scores,
+a hash). Weights are plain arrays: nothing in a model file is ever executed.
+
+A model is named either by the name of a shipped one or by the path of its weight file.
+
+Limits: one kind of network, `unet.UNet`, and one task, the normalised distance transform.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch takes seconds to import, and reading a card needs none of it
+    from .unet import UNet
+
+SHIPPED = Path(__file__).parent / "models"
+TASKS = ("distance",)
+FIELDS = {
+    "name": str,
+    "license": str,
+    "task": str,
+    "architecture": dict,  # the keyword arguments of `UNet`
+    "nominal_diameter": (int, float),  # voxels: images are brought to cells of this size
+    "window": int,  # voxels, edge of the core of a window
+    "halo": int,  # voxels on each side of the core
+    "threshold": (int, float),  # of the landscape, recommended for the watershed
+    "persistence": (int, float),
+    "training": dict,
+    "scores": dict,
+    "sha256": str,  # of the weight file
+}
+
+
+def shipped() -> list[str]:
+    """Names of the models that come with Mosaicell."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def find(name_or_path: str | Path) -> tuple[Path, Path]:
+    """Weight file and card of a model.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        The name of a shipped model, or the path of a `.safetensors` file with its card beside it.
+
+    Returns
+    -------
+    weights, card : Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such model, or its card is missing.
+    """
+    given = str(name_or_path)
+    path = Path(given) if given.endswith(".safetensors") else SHIPPED / f"{given}.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no model {given!r}; allowed are the shipped models ({', '.join(shipped())}) "
+            "and the path of a .safetensors file: correct the name or the path"
+        )
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        raise FileNotFoundError(
+            f"the model {path} has no card {beside.name} beside it; "
+            "weights alone do not tell how to use them: copy both files that training wrote"
+        )
+    return path, beside
+
+
+def _refuse(path: Path, came: str, allowed: str) -> None:
+    raise ValueError(
+        f"the model card {path} {came}; allowed is {allowed}: "
+        "correct the card, or copy both files that training wrote"
+    )
+
+
+def _is(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def card(name_or_path: str | Path) -> dict:
+    """The card of a model, checked field by field.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        See `find`.
+
+    Returns
+    -------
+    dict
+        With the keys of `FIELDS`.
+
+    Raises
+    ------
+    FileNotFoundError
+        See `find`.
+    ValueError
+        If the card is no JSON object, or a field is missing, unknown, or of a wrong type or
+        value.
+    """
+    _, path = find(name_or_path)
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"the model card {path} is not valid JSON ({error}): copy the card that training wrote"
+        ) from error
+    if not isinstance(fields, dict):
+        _refuse(path, f"holds a {type(fields).__name__}", "one JSON object")
+    for name, kind in FIELDS.items():
+        if name not in fields:
+            _refuse(path, f"lacks the field {name!r}", f"a card with {', '.join(FIELDS)}")
+        if not _is(fields[name], kind):
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            _refuse(
+                path,
+                f"says {name} = {fields[name]!r}",
+                " or ".join(k.__name__ for k in kinds),
+            )
+    if unknown := sorted(set(fields) - set(FIELDS)):
+        _refuse(path, f"has the unknown field {unknown[0]!r}", ", ".join(FIELDS))
+    if fields["task"] not in TASKS:
+        _refuse(path, f"says task = {fields['task']!r}", ", ".join(TASKS))
+    for name in ("nominal_diameter", "window"):
+        if not fields[name] > 0:
+            _refuse(path, f"says {name} = {fields[name]!r}", "a number above 0")
+    for name in ("threshold", "persistence"):
+        if not 0 <= fields[name] <= 1:
+            _refuse(path, f"says {name} = {fields[name]!r}", "a number from 0 to 1")
+    channels = fields["architecture"].get("channels")
+    if (
+        list(fields["architecture"]) != ["channels"]
+        or not isinstance(channels, list)
+        or not 2 <= len(channels) <= 6
+        or not all(_is(n, int) and n > 0 for n in channels)
+    ):
+        _refuse(
+            path,
+            f"says architecture = {fields['architecture']!r}",
+            "channels, a list of 2 to 6 whole numbers above 0",
+        )
+    stride = 2 ** (len(channels) - 1)
+    if fields["window"] % stride:
+        _refuse(path, f"says window = {fields['window']}", f"a multiple of {stride}")
+    return fields
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(name_or_path: str | Path) -> tuple["UNet", dict]:
+    """A model, ready to predict on the CPU, and its card.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        See `find`.
+
+    Returns
+    -------
+    net : UNet
+        In evaluation mode.
+    card : dict
+        See `card`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        See `card`; also if the weights are not the ones that the card describes.
+    """
+    fields = card(name_or_path)
+    weights, path = find(name_or_path)
+    if (found := _sha256(weights)) != fields["sha256"]:
+        raise ValueError(
+            f"the weights {weights} have the SHA-256 {found}; allowed is what their card says, "
+            f"{fields['sha256']}: copy both files that training wrote, unchanged"
+        )
+
+    import torch
+    from safetensors.torch import load_file
+
+    from .unet import UNet
+
+    net = UNet(channels=tuple(fields["architecture"]["channels"]))
+    if fields["halo"] != net.halo:
+        _refuse(path, f"says halo = {fields['halo']}", f"{net.halo}, by its architecture")
+    try:
+        net.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights {weights} do not fit the architecture {fields['architecture']} that "
+            "their card says; allowed is the one they were trained with: correct the card"
+        ) from error
+    # In this order of memory, convolutions on a CPU take two thirds of the time.
+    return net.eval().to(memory_format=torch.channels_last_3d), fields
+
+
+def save(
+    net: "UNet",
+    path: Path,
+    *,
+    channels: tuple[int, ...],
+    nominal_diameter: float,
+    window: int,
+    threshold: float,
+    persistence: float,
+    training: dict,
+    scores: dict,
+) -> dict:
+    """Write a model: weights and card.
+
+    Parameters
+    ----------
+    net : UNet
+    path : Path
+        `NAME.safetensors`; the card goes beside it as `NAME.json`.
+    channels : tuple of int
+        With which `net` was made.
+    nominal_diameter : float
+        Of the cells it is for, in voxels.
+    window : int
+        Edge of a window's core in voxels, a multiple of `net.stride`.
+    threshold, persistence : float
+        Recommended for the watershed of its landscapes.
+    training, scores : dict
+        How the model was made, and how good it is: for the reader of the card.
+
+    Returns
+    -------
+    dict
+        The card.
+
+    Raises
+    ------
+    ValueError
+        If a field would be refused by `card`.
+    """
+    from safetensors.torch import save as serialised
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
+    part.write_bytes(serialised(tensors))
+    fields = {
+        "name": path.stem,
+        "license": "MIT",
+        "task": "distance",
+        "architecture": {"channels": list(channels)},
+        "nominal_diameter": nominal_diameter,
+        "window": window,
+        "halo": net.halo,
+        "threshold": threshold,
+        "persistence": persistence,
+        "training": training,
+        "scores": scores,
+        "sha256": _sha256(part),
+    }
+    # The card first: if the job is killed between the two, the hash does not fit and tells.
+    path.with_suffix(".json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+    return card(path)
