@@ -10,6 +10,7 @@ include: "workflow/stitch.smk"
 include: "workflow/measure.smk"
 include: "workflow/evaluate.smk"
 include: "workflow/report.smk"
+include: "workflow/train.smk"
 
 
 rule all:

@@ -21,6 +21,7 @@ TABLE = RESULTS / "{sample}" / "cells.parquet"
 REPORT = RESULTS / "{sample}" / "report.html"
 SCORES = RESULTS / "{sample}" / "scores.json"
 WORK = RESULTS / "work" / "{sample}"
+MODELS = RESULTS / "models"
 SUMMARY = WORK / "ingest.json"
 LANDSCAPE = WORK / "landscape.zarr"
 
@@ -28,6 +29,7 @@ LANDSCAPE = WORK / "landscape.zarr"
 wildcard_constraints:
     sample="|".join(SAMPLES),
     job="[0-9]+",
+    model="[A-Za-z0-9][A-Za-z0-9_-]*",
 
 
 def code(script):

@@ -132,6 +132,8 @@ def _allowed(rule: dict) -> str:
         words += f" of at least {rule['minimum']}"
     if "maximum" in rule:
         words += f" and at most {rule['maximum']}"
+    if "multipleOf" in rule:
+        words += f", a multiple of {rule['multipleOf']}"
     if "pattern" in rule:
         words += " of letters, digits, _ and -, beginning with a letter or digit"
     return words
