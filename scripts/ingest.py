@@ -4,9 +4,8 @@ from pathlib import Path
 
 from mosaicell.ingest import ingest, ingest_landscape, lay_out_landscape
 from mosaicell.progress import logged
-from mosaicell.records import fingerprint_of_files
+from mosaicell.records import fingerprint_of_files, write_job_record
 from mosaicell.sources import check_channel, check_same_shape, check_voxel_size, open_source
-from mosaicell.store import write_json
 
 with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
@@ -39,7 +38,7 @@ with logged(snakemake.log[0]):
             what=f"ingest {sample}, landscape",
             **job,
         )
-        summary["landscape"] = copied | {"one": 1}  # its values are in its own units
+        summary["landscape"] = copied | {"one": 1, "versions": {}}  # in units of its own
     else:
         lay_out_landscape(array, image.shape[1:])
-    write_json(Path(snakemake.output.summary), summary)
+    write_job_record(Path(snakemake.output.summary), **summary)

@@ -1,5 +1,6 @@
 """The rows of all tiles become the sample's table, and the label image gets its metadata."""
 
+import json
 from pathlib import Path
 
 from mosaicell.geometry import Grid
@@ -7,6 +8,7 @@ from mosaicell.jobs.measure import gather_cells
 from mosaicell.measure import units
 from mosaicell.omezarr import label_attributes, labels_attributes
 from mosaicell.progress import logged
+from mosaicell.records import reopening
 from mosaicell.store import read_json, write_file, write_group
 from mosaicell.table import table_bytes
 
@@ -14,8 +16,13 @@ with logged(snakemake.log[0]):
     summary = read_json(Path(snakemake.input.summary))
     stitched = read_json(Path(snakemake.input.stitched))
     grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
-    cells = gather_cells(Path(snakemake.input.stitched).parent / "tiles", grid=grid)
-    metadata = snakemake.params.origin | {"input": summary["content"]}
+    work = Path(snakemake.input.stitched).parent
+    with reopening(work / "measure"):
+        cells = gather_cells(work / "tiles", grid=grid)
+    metadata = snakemake.params.origin | {
+        "input": summary["content"],
+        "versions": json.dumps(stitched["versions"], sort_keys=True),
+    }
     table = table_bytes(
         cells,
         sample=snakemake.wildcards.sample,
@@ -33,4 +40,6 @@ with logged(snakemake.log[0]):
         | {"mosaicell": metadata},
     )
     write_group(labels.parent, labels_attributes(["cells"]))
+    # Scores of other labels than these would be worse than none.
+    Path(snakemake.params.scores).unlink(missing_ok=True)
     write_file(Path(snakemake.output.table), table)

@@ -5,14 +5,23 @@ from pathlib import Path
 from mosaicell.geometry import Grid
 from mosaicell.jobs.measure import measure_tiles
 from mosaicell.progress import logged
-from mosaicell.records import Records, fingerprint, fingerprint_of_files
-from mosaicell.store import open_array, read_json, write_json
+from mosaicell.records import (
+    Records,
+    fingerprint,
+    fingerprint_of_files,
+    forget_jobs,
+    reopening,
+    write_job_record,
+)
+from mosaicell.store import open_array, read_json
 
 with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
     summary = read_json(Path(snakemake.input.summary))
     stitched = read_json(Path(snakemake.input.stitched))
-    work = Path(snakemake.input.stitched).parent
+    record, work = Path(snakemake.output[0]), Path(snakemake.input.stitched).parent
+    forget_jobs(record, params.jobs)
+    labels = read_json(Path(snakemake.input.labels[0]))
     grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
     identity = fingerprint(
         cells=stitched["content"],
@@ -20,15 +29,17 @@ with logged(snakemake.log[0]):
         voxel_size=summary["voxel_size"],
         code=fingerprint_of_files(snakemake.input.code),
     )
-    measure_tiles(
-        open_array(Path(params.store) / "labels" / "cells" / "0"),
-        open_array(Path(params.store) / "0"),
-        work / "tiles",
-        grid=grid,
-        tiles=grid.share(int(snakemake.wildcards.job), params.jobs),
-        voxel_size=summary["voxel_size"],
-        records=Records(work / "measure" / "tiles", identity),
-        what=f"measure {sample}",
-        threads=snakemake.threads,
-    )
-    write_json(Path(snakemake.output[0]), {"content": identity})
+    with reopening(work / "labels", Path(snakemake.input.stitched)):
+        measure_tiles(
+            open_array(Path(params.store) / "labels" / "cells" / "0"),
+            open_array(Path(params.store) / "0"),
+            work / "tiles",
+            grid=grid,
+            tiles=grid.share(int(snakemake.wildcards.job), params.jobs),
+            voxel_size=summary["voxel_size"],
+            records=Records(record.parent / "tiles", identity),
+            written=Records(work / "labels" / "shards", labels["content"]),
+            what=f"measure {sample}",
+            threads=snakemake.threads,
+        )
+    write_job_record(record, content=identity)

@@ -5,13 +5,21 @@ from pathlib import Path
 from mosaicell.geometry import Grid
 from mosaicell.jobs.labels import write_labels
 from mosaicell.progress import logged
-from mosaicell.records import Records, fingerprint, fingerprint_of_files
-from mosaicell.store import open_array, read_json, shard_grid, write_json
+from mosaicell.records import (
+    Records,
+    fingerprint,
+    fingerprint_of_files,
+    forget_jobs,
+    reopening,
+    write_job_record,
+)
+from mosaicell.store import open_array, read_json, shard_grid
 
 with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
     stitched = read_json(Path(snakemake.input.stitched))
-    work = Path(snakemake.input.stitched).parent
+    record, work = Path(snakemake.output[0]), Path(snakemake.input.stitched).parent
+    forget_jobs(record, params.jobs)
     factors = read_json(Path(snakemake.input.summary))["levels"]
     labels = Path(params.store) / "labels" / "cells"
     levels = [(open_array(labels / str(k), "r+"), tuple(f)) for k, f in enumerate(factors)]
@@ -20,13 +28,14 @@ with logged(snakemake.log[0]):
         layouts=[[array.shape, array.shards, array.dtype.name] for array, _ in levels],
         code=fingerprint_of_files(snakemake.input.code),
     )
-    write_labels(
-        work / "tiles",
-        levels,
-        grid=Grid(tuple(stitched["shape"]), tuple(stitched["tile"])),
-        shards=shard_grid(levels[0][0]).share(int(snakemake.wildcards.job), params.jobs),
-        records=Records(work / "labels" / "shards", identity),
-        what=f"labels {sample}",
-        threads=snakemake.threads,
-    )
-    write_json(Path(snakemake.output[0]), {"content": identity})
+    with reopening(work / "segment", Path(snakemake.input.stitched)):
+        write_labels(
+            work / "tiles",
+            levels,
+            grid=Grid(tuple(stitched["shape"]), tuple(stitched["tile"])),
+            shards=shard_grid(levels[0][0]).share(int(snakemake.wildcards.job), params.jobs),
+            records=Records(record.parent / "shards", identity),
+            what=f"labels {sample}",
+            threads=snakemake.threads,
+        )
+    write_job_record(record, content=identity)

@@ -7,12 +7,21 @@ from mosaicell.jobs.shards import fill_shards
 from mosaicell.model import load
 from mosaicell.predict import ONE, channel_of, device_of_choice, ideal_scale, predict
 from mosaicell.progress import logged
-from mosaicell.records import Records, fingerprint, fingerprint_of_files
+from mosaicell.records import (
+    Records,
+    fingerprint,
+    fingerprint_of_files,
+    forget_jobs,
+    versions_of,
+    write_job_record,
+)
 from mosaicell.resample import model_grid
-from mosaicell.store import open_array, read_json, shard_grid, write_json
+from mosaicell.store import open_array, read_json, shard_grid
 
 with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
+    record = Path(snakemake.output[0])
+    forget_jobs(record, params.jobs)
     summary = read_json(Path(snakemake.input.summary))
     landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
     network, about = load(snakemake.input.weights)
@@ -24,7 +33,9 @@ with logged(snakemake.log[0]):
     )
     store = Path(snakemake.input.group).parent
     channel = channel_of(store, summary, params.channel, grid.scale)
+    versions = versions_of("torch")
     identity = fingerprint(
+        versions=versions,
         image=summary["content"],
         channel=params.channel,
         scale=grid.scale,
@@ -44,7 +55,7 @@ with logged(snakemake.log[0]):
         ),
         [(landscape, (1, 1, 1))],
         shards=shard_grid(landscape).share(int(snakemake.wildcards.job), params.jobs),
-        records=Records(Path(snakemake.output[0]).parent / "shards", identity),
+        records=Records(record.parent / "shards", identity),
         what=f"predict {sample}",
     )
-    write_json(Path(snakemake.output[0]), {"content": identity, "one": ONE})
+    write_job_record(record, content=identity, one=ONE, versions=versions)

@@ -5,35 +5,48 @@ from pathlib import Path
 from mosaicell.geometry import Grid
 from mosaicell.jobs.segment import segment_tiles
 from mosaicell.progress import logged
-from mosaicell.records import Records, fingerprint, fingerprint_of_files
-from mosaicell.store import open_array, read_json, write_json
+from mosaicell.records import (
+    Records,
+    fingerprint,
+    fingerprint_of_files,
+    forget_jobs,
+    reopening,
+    versions_of,
+    write_job_record,
+)
+from mosaicell.store import open_array, read_json
 
 with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
     landscape = open_array(Path(snakemake.input.landscape).parent)
+    record, work = Path(snakemake.output[0]), Path(snakemake.input.summary).parent
+    forget_jobs(record, params.jobs)
     if snakemake.input.predictions:
         origin = read_json(Path(snakemake.input.predictions[0]))
+        predicted = Records(work / "predict" / "shards", origin["content"])
     else:
         origin = read_json(Path(snakemake.input.summary))["landscape"]
+        predicted = None
     grid = Grid(landscape.shape, tuple(params.tile_shape))
     threshold = params.threshold * origin["one"]
+    versions = origin["versions"] | versions_of("numba", "numpy")
     identity = fingerprint(
+        versions=versions,
         landscape=origin["content"],
         tile=grid.tile,
         threshold=threshold,
         code=fingerprint_of_files(snakemake.input.code),
     )
-    work = Path(snakemake.input.summary).parent
-    segment_tiles(
-        landscape,
-        work / "tiles",
-        grid=grid,
-        tiles=grid.share(int(snakemake.wildcards.job), params.jobs),
-        threshold=threshold,
-        records=Records(work / "segment" / "tiles", identity),
-        what=f"segment {sample}",
-        threads=snakemake.threads,
-    )
-    write_json(
-        Path(snakemake.output[0]), {"content": identity, "one": origin["one"], "tile": grid.tile}
-    )
+    with reopening(work / "predict"):
+        segment_tiles(
+            landscape,
+            work / "tiles",
+            grid=grid,
+            tiles=grid.share(int(snakemake.wildcards.job), params.jobs),
+            threshold=threshold,
+            records=Records(record.parent / "tiles", identity),
+            predicted=predicted,
+            what=f"segment {sample}",
+            threads=snakemake.threads,
+        )
+    write_job_record(record, content=identity, one=origin["one"], tile=grid.tile, versions=versions)

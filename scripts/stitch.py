@@ -6,8 +6,14 @@ from mosaicell.geometry import Grid
 from mosaicell.jobs.labels import lay_out_labels
 from mosaicell.jobs.stitch import stitch_tiles
 from mosaicell.progress import logged
-from mosaicell.records import fingerprint, fingerprint_of_files
-from mosaicell.store import read_json, write_json
+from mosaicell.records import (
+    Records,
+    fingerprint,
+    fingerprint_of_files,
+    reopening,
+    write_job_record,
+)
+from mosaicell.store import read_json
 
 with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
@@ -15,13 +21,16 @@ with logged(snakemake.log[0]):
     segmented = read_json(Path(snakemake.input.segmented[0]))
     grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]))
     persistence = params.persistence * segmented["one"]
-    stitched = stitch_tiles(
-        Path(snakemake.input.summary).parent / "tiles",
-        grid=grid,
-        persistence=persistence,
-        min_size=params.min_size,
-        what=f"stitch {sample}",
-    )
+    work = Path(snakemake.input.summary).parent
+    with reopening(work / "segment"):
+        stitched = stitch_tiles(
+            work / "tiles",
+            grid=grid,
+            persistence=persistence,
+            min_size=params.min_size,
+            segmented=Records(work / "segment" / "tiles", segmented["content"]),
+            what=f"stitch {sample}",
+        )
     lay_out_labels(
         Path(params.store) / "labels" / "cells",
         shape=grid.shape,
@@ -34,7 +43,10 @@ with logged(snakemake.log[0]):
         min_size=params.min_size,
         code=fingerprint_of_files(snakemake.input.code),
     )
-    write_json(
+    write_job_record(
         Path(snakemake.output[0]),
-        {"content": identity, "tile": grid.tile, "shape": grid.shape, "n_cells": stitched.n_cells},
+        content=identity,
+        tile=grid.tile,
+        shape=grid.shape,
+        versions=segmented["versions"],
     )

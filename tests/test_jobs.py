@@ -9,10 +9,10 @@ from mosaicell.jobs import measure as measure_job
 from mosaicell.jobs.labels import lay_out_labels, write_labels
 from mosaicell.jobs.measure import gather_cells, measure_tiles
 from mosaicell.jobs.segment import segment_tiles
-from mosaicell.jobs.shards import fill_shards
+from mosaicell.jobs.shards import check_shards, fill_shards
 from mosaicell.jobs.stitch import stitch_tiles
-from mosaicell.records import Records
-from mosaicell.store import lay_out, shard_grid
+from mosaicell.records import Records, forget_jobs, reopening, write_job_record
+from mosaicell.store import DamagedError, lay_out, shard_grid
 
 SHAPE = (20, 30, 40)
 AXES = ("z", "y", "x")
@@ -52,6 +52,7 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
         tiles=range(len(grid)),
         threshold=CHOSEN["threshold"],
         records=Records(folder / "segment", "a"),
+        predicted=None,
         **common,
     )
     stitched = stitch_tiles(
@@ -59,6 +60,7 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
         grid=grid,
         persistence=CHOSEN["persistence"],
         min_size=CHOSEN["min_size"],
+        segmented=Records(folder / "segment", "a"),
         what="test",
     )
     levels = lay_out_labels(folder / "labels", shape=SHAPE, dtype=stitched.dtype, factors=FACTORS)
@@ -76,6 +78,7 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
         tiles=range(len(grid)),
         voxel_size=(2.0, 1.0, 1.0),
         records=Records(folder / "measure", "a"),
+        written=Records(folder / "write", "a"),
         **common,
     )
     return [array[:] for array, _ in levels], gather_cells(tiles, grid=grid)
@@ -204,6 +207,7 @@ def test_a_tile_whose_files_are_not_as_recorded_is_computed_again(
             tiles=range(24),
             threshold=0.3,
             records=Records(tmp_path / "segment", "a"),
+            predicted=None,
             what="test",
         )
 
@@ -213,3 +217,70 @@ def test_a_tile_whose_files_are_not_as_recorded_is_computed_again(
     damage(tmp_path / "tiles" / f"000011.{kind}")
     assert fill() == 1
     assert {path: path.read_bytes() for path in (tmp_path / "tiles").iterdir()} == before
+
+
+def test_a_shard_that_is_damaged_or_missing_is_not_read(filled, tmp_path):
+    arrays, fill, _ = filled
+    array = arrays[0][0]
+    records = Records(tmp_path / "records", "a")
+    everything = Box((0, 0, 0), SHAPE)
+    check_shards(array, records, everything)
+    for damage in (flip, cut, delete):
+        damage(shard_files(array)[5])
+        with pytest.raises(DamagedError, match="shard 5"):
+            check_shards(array, records, everything)
+        check_shards(array, records, Box((0, 0, 0), (16, 16, 32)))
+        fill(Computing())
+        check_shards(array, records, everything)
+
+
+def test_a_tile_that_was_segmented_otherwise_is_not_stitched(tmp_path, landscape):
+    grid = Grid(SHAPE, (10, 30, 40))
+    for threshold, tiles in ((0.3, [0]), (0.4, [1])):
+        segment_tiles(
+            landscape,
+            tmp_path / "tiles",
+            grid=grid,
+            tiles=tiles,
+            threshold=threshold,
+            records=Records(tmp_path / "segment", f"{threshold}"),
+            predicted=None,
+            what="test",
+        )
+    with pytest.raises(DamagedError, match="tile 1"):
+        stitch_tiles(
+            tmp_path / "tiles",
+            grid=grid,
+            persistence=0,
+            min_size=0,
+            segmented=Records(tmp_path / "segment", "0.3"),
+            what="test",
+        )
+
+
+def test_damage_has_the_jobs_run_again_that_may_have_done_it(tmp_path):
+    stage = tmp_path / "segment"
+    write_job_record(stage / "0.json", content="a")
+    write_job_record(stage / "1.json", content="a")
+    Records(stage / "tiles", "a").add(7, {})
+    with pytest.raises(DamagedError, match="start the same command again"), reopening(stage):
+        raise DamagedError("tile 3 is damaged")
+    assert not list(stage.glob("*.json"))
+    assert Records(stage / "tiles", "a").payload(7) == {}
+
+
+def test_job_records_differ_each_time_and_those_of_former_jobs_are_forgotten(tmp_path):
+    for job in range(4):
+        write_job_record(tmp_path / f"{job}.json", content="a")
+    first = (tmp_path / "0.json").read_bytes()
+    write_job_record(tmp_path / "0.json", content="a")
+    assert (tmp_path / "0.json").read_bytes() != first
+    forget_jobs(tmp_path / "0.json", 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.json", "1.json"]
+
+
+def test_a_pyramid_of_fewer_levels_leaves_no_level_behind(tmp_path):
+    common = {"shape": SHAPE, "dtype": np.dtype(np.uint32)}
+    assert len(lay_out_labels(tmp_path, factors=FACTORS, **common)) == 3
+    assert len(lay_out_labels(tmp_path, factors=FACTORS[:2], **common)) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]

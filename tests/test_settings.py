@@ -6,7 +6,7 @@ import yaml
 import settings
 from running import ROOT, write_sheet
 
-CARD = {"threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
+CARD = {"name": "nuclei-3d", "threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
 
 
 def test_an_empty_configuration_is_completed_with_the_defaults_of_the_schema():
@@ -74,7 +74,7 @@ def test_a_sheet_is_read_with_its_types(tmp_path, monkeypatch):
     row = {"sample": "a", "image": "a.tif", "channel": "1", "diameter": "4.5"}
     row |= {"voxel_size_z": "2", "voxel_size_y": "1e-1", "voxel_size_x": "0.1"}
     sheet = write_sheet(tmp_path / "samples.tsv", [row, {"sample": "b", "image": "a.tif"}])
-    samples = settings.read_samples(str(sheet))
+    samples = settings.read_samples(str(sheet), "results")
     assert list(samples) == ["a", "b"]
     assert samples["a"].voxel_size == (2.0, 0.1, 0.1)
     assert (samples["a"].channel, samples["a"].diameter) == (1, 4.5)
@@ -101,27 +101,71 @@ def test_a_sheet_is_read_with_its_types(tmp_path, monkeypatch):
         ([{"sample": "a", "image": "a.tif", "diameter": "nan"}], "diameter is NaN"),
         ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1"}], "only some of voxel_size_z"),
         ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1 um"}], 'voxel_size_z is "1 um"'),
+        ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1e-99"}], "voxel_size_z is 1e-99"),
+        ([{"sample": "A", "image": "a.tif"}, {"sample": "a", "image": "a.tif"}], "came before"),
+        ([{"sample": "work", "image": "a.tif"}], "names other than models and work"),
+        ([{"sample": "a", "image": "b{x}.tif"}], "without braces"),
+        ([{"sample": "a", "image": "results/a/a.ome.zarr"}], "would be overwritten"),
+        ([{"sample": "a", "image": "results/work/a/x"}], "would be overwritten"),
     ],
 )
 def test_a_sheet_that_is_not_allowed_is_refused_in_one_sentence(tmp_path, monkeypatch, rows, said):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.tif").touch()
+    for name in ("a.tif", "b{x}.tif"):
+        (tmp_path / name).touch()
+    for name in ("results/a/a.ome.zarr", "results/work/a/x"):
+        (tmp_path / name).mkdir(parents=True)
     sheet = write_sheet(tmp_path / "samples.tsv", rows)
     with pytest.raises(settings.SettingsError) as refusal:
-        settings.read_samples(str(sheet))
+        settings.read_samples(str(sheet), "results")
     sentence = str(refusal.value)
     assert said in sentence
     assert "allowed" in sentence or "needed" in sentence
     assert "\n" not in sentence
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", None, b"sample,image\na,a.tif\n"])
+def test_a_sheet_may_have_comments_empty_lines_quotes_and_trailing_tabs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tif").touch()
+    sheet = tmp_path / "samples.tsv"
+    sheet.write_bytes(
+        b'\xef\xbb\xbfsample\timage\t\r\n# a comment\r\n\r\na\t"a.tif"\t\t\r\nb\ta.tif\r\n'
+    )
+    assert list(settings.read_samples(str(sheet), "results")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sample,image\na,a.tif\n", "commas between its columns"),
+        ("sample\timage\timage\na\ta.tif\ta.tif\n", "the column 'image' twice"),
+        ("sample\timage\n\n\na\ta.tif\tmore\n", "line 4: 3 values came for 2 columns"),
+    ],
+)
+def test_a_sheet_of_another_form_is_refused(tmp_path, text, said):
+    (tmp_path / "samples.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(settings.SettingsError, match=said):
+        settings.read_samples(str(tmp_path / "samples.tsv"), "results")
+
+
+def test_the_listing_of_a_folder_changes_with_a_file_in_it(tmp_path):
+    (tmp_path / "ch0").mkdir()
+    plane = tmp_path / "ch0" / "plane.tif"
+    plane.write_bytes(b"one")
+    first = settings.listing(str(tmp_path))
+    assert settings.listing(str(tmp_path)) == first
+    plane.write_bytes(b"other")
+    assert settings.listing(str(tmp_path)) != first
+    assert settings.listing(str(plane)) == settings.listing(None) == ""
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", None])
 def test_what_is_no_table_with_tabs_is_refused(tmp_path, content):
     sheet = tmp_path / "samples.tsv"
     if content is not None:
         sheet.write_bytes(content)
     with pytest.raises(settings.SettingsError, match=r"samples\.tsv"):
-        settings.read_samples(str(sheet))
+        settings.read_samples(str(sheet), "results")
 
 
 def sample(**given):
@@ -160,7 +204,8 @@ def test_the_code_of_a_rule_is_all_that_its_script_imports_and_no_more():
     def names(script):
         return {path.stem for path in settings.library(script)}
 
-    assert names("segment") == {"segment", "tiles", "geometry", "records", "store", "progress"}
+    shared = {"tiles", "shards", "geometry", "records", "store", "progress"}
+    assert names("segment") == shared | {"segment"}
     assert "measure" not in names("predict") | names("segment") | names("stitch")
     assert "report" not in names("measure")
 

@@ -1,6 +1,7 @@
 """The workflow as users run it: Snakemake, files and crashes included."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,21 +45,39 @@ def hills(tmp_path_factory):
     landscape = ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
     tifffile.imwrite(folder / "landscape.tif", landscape)
     tifffile.imwrite(folder / "image.tif", (landscape * 250).astype(np.uint8))
+    tifffile.imwrite(folder / "truth.tif", mosaicell.watershed(landscape, **SEGMENT))
     return folder
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, hills):
-    """The results of a run on the landscape of `hills`."""
+def finished_run(tmp_path_factory, hills):
+    """A folder in which the landscape of `hills` was cut to the end, and the configuration."""
     folder = tmp_path_factory.mktemp("finished")
     row = {
         "sample": "hills",
         "image": hills / "image.tif",
         "landscape": hills / "landscape.tif",
+        "truth": hills / "truth.tif",
         **VOXEL_SIZE,
     }
-    run(folder, with_sheet(folder, [row], tile={"shape": [20, 30, 40]}, segment=SEGMENT))
-    return folder / "results"
+    tile = {"shape": [20, 30, 40], "jobs": 2}
+    config = with_sheet(folder, [row], tile=tile, segment=SEGMENT)
+    run(folder, config)
+    return folder, config
+
+
+@pytest.fixture
+def finished(finished_run):
+    """The results of that run, for looking."""
+    return finished_run[0] / "results"
+
+
+@pytest.fixture
+def again(finished_run, tmp_path):
+    """A copy of that run, for changing."""
+    folder = tmp_path / "again"
+    shutil.copytree(finished_run[0], folder, symlinks=True)
+    return folder
 
 
 def test_labels_and_table_are_byte_identical_for_any_tiles_and_jobs(tmp_path, phantom):
@@ -128,22 +147,117 @@ def test_a_killed_run_goes_on_and_computes_no_tile_twice(tmp_path, hills):
     assert products(runs["killed"][0], "hills") == products(folder, "hills")
 
 
-def test_a_finished_run_has_nothing_to_do_and_a_change_costs_what_it_must(tmp_path, hills):
-    row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
-    config = with_sheet(tmp_path, [row], tile={"shape": [24, 32, 40], "jobs": 1}, segment=SEGMENT)
-    run(tmp_path, config)
-    assert "Nothing to be done" in run(tmp_path, config)
+def test_a_finished_run_has_nothing_to_do_and_a_change_costs_what_it_must(
+    again, finished_run, hills
+):
+    config = finished_run[1]
+    assert "Nothing to be done" in run(again, config)
     changed = config | {"segment": SEGMENT | {"persistence": 0.2}}
-    planned = run(tmp_path, changed, "--dry-run", "--quiet", "host")
+    planned = run(again, changed, "--dry-run", "--quiet", "host")
     assert "rule segment:" not in planned
     assert "rule ingest:" not in planned
     assert "rule stitch:" in planned
-    run(tmp_path, changed)
+    run(again, changed)
     landscape = tifffile.imread(hills / "landscape.tif")
-    labels = zarr.open_array(tmp_path / "results/hills/hills.ome.zarr/labels/cells/0", mode="r")
+    labels = zarr.open_array(again / "results/hills/hills.ome.zarr/labels/cells/0", mode="r")
     np.testing.assert_array_equal(
         labels[:], mosaicell.watershed(landscape, **SEGMENT | {"persistence": 0.2})
     )
+
+
+def test_a_change_there_and_back_with_other_numbers_of_jobs_gives_the_first_result(
+    again, finished_run
+):
+    config = finished_run[1]
+    before = products(again, "hills")
+    other = {
+        "tile": config["tile"] | {"jobs": 1},
+        "segment": SEGMENT | {"threshold": 0.5},
+    }
+    run(again, config | other)
+    assert products(again, "hills") != before
+    run(again, config)
+    assert products(again, "hills") == before
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "path", "stops"),
+    [
+        (shutil.rmtree, "hills", False),
+        (shutil.rmtree, "work", False),
+        (shutil.rmtree, "work/hills/landscape.zarr", False),
+        (shutil.rmtree, "work/hills/tiles", True),
+        (flip, "work/hills/tiles/000003.graph", True),
+        (flip, "work/hills/tiles/000003.fragments", True),
+        (Path.unlink, "work/hills/tiles/000003.graph", True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_was_deleted_or_damaged_comes_back_byte_for_byte(
+    again, finished_run, damage, path, stops
+):
+    config = finished_run[1]
+    before = products(again, "hills")
+    changed = config | {"segment": SEGMENT | {"persistence": 0.2}}
+    damage(again / "results" / path)
+    if path == "work/hills/landscape.zarr":
+        # The worst moment for a crash: the array is laid out again and nothing is in it yet.
+        run(again, changed, "results/work/hills/landscape.zarr/zarr.json")
+    printed = run(again, changed, fails=stops)
+    if stops:
+        assert "start the same command again" in printed
+        assert "Traceback" not in printed
+        run(again, changed)
+    run(again, config)
+    assert products(again, "hills") == before
+
+
+def test_a_plane_that_changed_in_a_folder_is_noticed(tmp_path, hills):
+    landscape = tifffile.imread(hills / "landscape.tif")
+    for name in ("image", "landscape"):
+        (tmp_path / name).mkdir()
+        for z, plane in enumerate(landscape[:6]):
+            tifffile.imwrite(tmp_path / name / f"{z}.tif", plane)
+    row = {"sample": "a", "image": tmp_path / "image", "landscape": tmp_path / "landscape"}
+    config = with_sheet(tmp_path, [row], tile={"jobs": 1}, segment=SEGMENT | {"min_size": 0})
+    run(tmp_path, config)
+    landscape[2] = landscape[2, ::-1]
+    tifffile.imwrite(tmp_path / "landscape" / "2.tif", landscape[2])
+    run(tmp_path, config)
+    labels = zarr.open_array(tmp_path / "results/a/a.ome.zarr/labels/cells/0", mode="r")
+    expected = mosaicell.watershed(landscape[:6], **SEGMENT | {"min_size": 0})
+    np.testing.assert_array_equal(labels[:], expected)
+
+
+@pytest.mark.parametrize(
+    ("truth", "said"),
+    [
+        (np.zeros((48, 64, 79), np.uint16), "the truth has the shape"),
+        (np.zeros((48, 64, 80), np.float32), "1 channels of float32"),
+    ],
+)
+def test_a_truth_that_cannot_be_used_is_refused_before_the_work(tmp_path, hills, truth, said):
+    tifffile.imwrite(tmp_path / "truth.tif", truth)
+    row = {"sample": "a", "image": hills / "image.tif", "truth": tmp_path / "truth.tif"}
+    config = with_sheet(tmp_path, [row], tile={"jobs": 1})
+    printed = run(tmp_path, config, "--cores=1", fails=True)
+    assert said in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "results/work/a/segment").exists()
+
+
+def test_scores_go_with_the_labels_that_they_are_of(again, finished_run, hills):
+    config = finished_run[1]
+    row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
+    without = with_sheet(again, [row | VOXEL_SIZE], tile=config["tile"], segment=SEGMENT)
+    run(again, without | {"segment": SEGMENT | {"persistence": 0.2}})
+    assert not (again / "results/hills/scores.json").exists()
 
 
 def test_a_landscape_that_a_sample_brings_is_cut_as_the_whole_array_is(finished, hills):
@@ -176,7 +290,8 @@ def test_the_table_says_its_units_and_where_it_comes_from(finished):
 
 def test_a_sample_gets_its_image_its_table_its_report_and_no_more(finished):
     top = {path.name for path in (finished / "hills").iterdir()}
-    assert top == {"hills.ome.zarr", "cells.parquet", "report.html"}
+    assert top == {"hills.ome.zarr", "cells.parquet", "report.html", "scores.json"}
+    assert json.loads((finished / "hills/scores.json").read_text())["f1"] == 1
     assert [name for name in files(finished) if Path(name).name.startswith(".")] == []
     report = (finished / "hills/report.html").read_text()
     assert "hills" in report

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 try:
     config.update(settings.read_config(config))
-    SAMPLES = settings.read_samples(config["samples"])
+    SAMPLES = settings.read_samples(config["samples"], config["results"])
     WEIGHTS, CARD = model.find(config["predict"]["model"])
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
@@ -40,6 +40,11 @@ def code(script):
 def of_sample(field):
     """A value of the sample sheet, as a function of a rule's wildcards."""
     return lambda wildcards: getattr(SAMPLES[wildcards.sample], field)
+
+
+def listing(field):
+    """What is in the folder that the sample sheet names, as a function of a rule's wildcards."""
+    return lambda wildcards: settings.listing(getattr(SAMPLES[wildcards.sample], field))
 
 
 def benchmarks(sample):

@@ -1,9 +1,28 @@
 # evaluate: final labels against true ones, for samples that bring them.
+rule evaluate_truth:
+    input:
+        summary=SUMMARY,
+        truth=of_sample("truth"),
+        code=code("evaluate_truth"),
+    output:
+        WORK / "truth.json",
+    log:
+        WORK / "logs/evaluate_truth.log",
+    priority: 1  # a truth that cannot be used is to be known before the work
+    conda:
+        "../envs/environment.yaml"
+    params:
+        listing=listing("truth"),
+    script:
+        "../scripts/evaluate_truth.py"
+
+
 rule evaluate:
     input:
         labels=STORE / "labels/cells/zarr.json",
         table=TABLE,
-        truth=lambda wildcards: SAMPLES[wildcards.sample].truth,
+        checked=WORK / "truth.json",
+        truth=of_sample("truth"),
         code=code("evaluate"),
     output:
         SCORES,

@@ -18,6 +18,8 @@ rule ingest:
     params:
         voxel_size=of_sample("voxel_size"),
         channel=of_sample("channel"),
+        image_listing=listing("image"),
+        landscape_listing=listing("landscape"),
         needs_voxel_size=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample])
         is not None,
     script:

@@ -1,6 +1,7 @@
 # measure: final labels, then every cell on its complete crop, then one table.
 rule measure_labels:
     input:
+        group=STORE / "zarr.json",
         stitched=WORK / "stitch.json",
         summary=SUMMARY,
         code=code("measure_labels"),
@@ -21,6 +22,7 @@ rule measure_labels:
 
 rule measure_cells:
     input:
+        group=STORE / "zarr.json",
         stitched=WORK / "stitch.json",
         labels=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
@@ -42,6 +44,7 @@ rule measure_cells:
 
 rule measure:
     input:
+        group=STORE / "zarr.json",
         stitched=WORK / "stitch.json",
         measured=expand(WORK / "measure/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
@@ -56,6 +59,7 @@ rule measure:
     conda:
         "../envs/environment.yaml"
     params:
+        scores=str(SCORES),
         origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
     script:
         "../scripts/measure.py"

@@ -9,7 +9,6 @@ inside a file is said by the stage that reads it first.
 """
 
 import ast
-import csv
 import difflib
 import hashlib
 import json
@@ -34,6 +33,7 @@ Validator = extend(
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
 )
+RESERVED = ("models", "work")
 SCHEMAS = Path(__file__).parent / "schemas"
 TYPES = {
     "object": "a section of keys",
@@ -135,7 +135,7 @@ def _allowed(rule: dict) -> str:
     if "multipleOf" in rule:
         words += f", a multiple of {rule['multipleOf']}"
     if "pattern" in rule:
-        words += " of letters, digits, _ and -, beginning with a letter or digit"
+        words += f" {rule['$comment']}"
     return words
 
 
@@ -144,8 +144,15 @@ def read_config(given: dict) -> dict:
     return complete(given, schema("config"), "config: ")
 
 
-def read_samples(path: str) -> dict[str, Sample]:
+def read_samples(path: str, results: str) -> dict[str, Sample]:
     """The sample sheet, checked: samples by name, in the order of the rows.
+
+    Parameters
+    ----------
+    path : str
+        Of the sheet. Lines that are empty or begin with # are passed over.
+    results : str
+        Folder of the results, from which a sample cannot take its own input.
 
     Raises
     ------
@@ -160,22 +167,28 @@ def read_samples(path: str) -> dict[str, Sample]:
             "with tabs between columns: correct the path or write the sheet"
         ) from error
     rules = schema("samples")
-    rows = list(csv.reader((line for line in text.splitlines() if line.strip()), delimiter="\t"))
+    lines = enumerate(text.splitlines(), start=1)
+    rows = [
+        (number, [cell.strip().strip('"') for cell in line.split("\t")])
+        for number, line in lines
+        if line.strip() and not line.startswith("#")
+    ]
     samples: dict[str, Sample] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        where = f"{path}, row {number}: "
-        if len(row) > len(rows[0]):
+    columns = _columns(rows[0][1], path) if rows else []
+    for number, row in rows[1:]:
+        where = f"{path}, line {number}: "
+        if any(row[len(columns) :]):
             raise SettingsError(
-                f"{where}{len(row)} values came for {len(rows[0])} columns; allowed is one value "
+                f"{where}{len(row)} values came for {len(columns)} columns; allowed is one value "
                 "for each column: put one tab between values"
             )
-        cells = {key.strip(): value.strip() for key, value in zip(rows[0], row, strict=False)}
+        cells = dict(zip(columns, row, strict=False))
         given = {key: _number(value, rules, key) for key, value in cells.items() if value}
-        sample = _sample(complete(given, rules, where), where)
-        if sample.name in samples:
+        sample = _sample(complete(given, rules, where), where, Path(results))
+        if sample.name.lower() in (name.lower() for name in samples):
             raise SettingsError(
-                f"{where}sample {sample.name!r} came before; allowed are names that occur once: "
-                "rename one of them"
+                f"{where}sample {sample.name!r} came before; allowed are names that occur once "
+                "(upper and lower case are one): rename one of them"
             )
         samples[sample.name] = sample
     if not samples:
@@ -184,6 +197,21 @@ def read_samples(path: str) -> dict[str, Sample]:
             "row, with tabs between columns: add a row"
         )
     return samples
+
+
+def _columns(header: list[str], path: str) -> list[str]:
+    while header and not header[-1]:
+        header = header[:-1]
+    if len(header) == 1 and "," in header[0]:
+        raise SettingsError(
+            f"{path} has commas between its columns; allowed are tabs: save it as text with tabs"
+        )
+    twice = [name for i, name in enumerate(header) if name in header[:i]]
+    if twice:
+        raise SettingsError(
+            f"{path} has the column {twice[0]!r} twice; allowed is each column once: remove one"
+        )
+    return header
 
 
 def _number(text: str, rules: dict, key: str) -> object:
@@ -195,12 +223,31 @@ def _number(text: str, rules: dict, key: str) -> object:
         return text
 
 
-def _sample(row: dict, where: str) -> Sample:
+def _sample(row: dict, where: str, results: Path) -> Sample:
+    if row["sample"].lower() in RESERVED:
+        raise SettingsError(
+            f"{where}sample is {row['sample']!r}; allowed are names other than "
+            f"{' and '.join(RESERVED)}, which are folders of the results: rename it"
+        )
+    own = [(results / row["sample"]).resolve(), (results / "work" / row["sample"]).resolve()]
     for column in ("image", "landscape", "truth"):
-        if column in row and not Path(row[column]).exists():
+        if column not in row:
+            continue
+        path = Path(row[column])
+        if not path.exists():
             raise SettingsError(
                 f"{where}{column} is {row[column]!r}, which does not exist (seen from "
                 f"{Path.cwd()}); allowed is a file or folder that can be read: correct the path"
+            )
+        if set("{}") & set(row[column]):
+            raise SettingsError(
+                f"{where}{column} is {row[column]!r}; allowed is a path without braces, which "
+                "mean something else to Snakemake: rename it"
+            )
+        if any(path.resolve().is_relative_to(folder) for folder in own):
+            raise SettingsError(
+                f"{where}{column} is {row[column]!r}, which lies in the results of this sample and "
+                "would be overwritten; allowed is a path elsewhere: rename the sample or copy it"
             )
     sizes = [row.get(f"voxel_size_{axis}") for axis in "zyx"]
     if any(sizes) and not all(sizes):
@@ -250,6 +297,23 @@ def library(script: str) -> list[Path]:
     return sorted(found)
 
 
+def listing(path: str | None) -> str:
+    """A fingerprint of names, sizes and times of the files in a folder, two levels deep.
+
+    Snakemake looks at the time of a folder, which does not change with a file in it. Chunks of a
+    zarr array lie deeper and are not listed: there may be millions.
+    """
+    if path is None or not Path(path).is_dir():
+        return ""
+    folder = Path(path)
+    found = sorted(file for pattern in ("*", "*/*") for file in folder.glob(pattern))
+    known = [(file, file.stat()) for file in found if file.is_file()]
+    text = json.dumps(
+        [[str(file.relative_to(folder)), at.st_size, at.st_mtime_ns] for file, at in known]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
     """Set the threshold and the persistence that the user leaves to the model, in place.
 
@@ -278,21 +342,19 @@ def diameter(config: dict, sample: Sample) -> float | None:
     return sample.diameter or config["predict"]["diameter"]
 
 
-def parameters(config: dict, sample: Sample) -> dict:
-    """Everything that the user sets and that determines a sample's result."""
+def parameters(config: dict, sample: Sample, card: dict) -> dict:
+    """Everything that the user sets and that determines a sample's result: no paths."""
     chosen = dict(config["segment"], channel=sample.channel, voxel_size=sample.voxel_size)
     if not sample.landscape:
-        chosen |= {"model": config["predict"]["model"], "diameter": diameter(config, sample)}
+        chosen |= {"model": card["name"], "diameter": diameter(config, sample)}
     return chosen
 
 
 def origin(config: dict, sample: Sample, card: dict) -> dict[str, str]:
-    """What a product says of its origin: versions and hashes; equal results say the same."""
-    text = json.dumps(parameters(config, sample), sort_keys=True)
-    said = {name: version(name) for name in ("numba", "numpy", "pyarrow", "torch", "zarr")}
+    """What a product says of its origin: equal results say the same."""
+    text = json.dumps(parameters(config, sample, card), sort_keys=True)
     return {
         "version": __version__,
-        "versions": json.dumps(said),
         "parameters": text,
         "config": hashlib.sha256(text.encode()).hexdigest(),
         "model": "" if sample.landscape else card["sha256"],
@@ -305,11 +367,12 @@ def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]
     sections = {
         "Input": {"image": sample.image, "channel": str(sample.channel)},
         "Parameters": {
-            **{key: str(value) for key, value in parameters(config, sample).items()},
+            **{key: str(value) for key, value in parameters(config, sample, card).items()},
             "tile shape (voxels)": " x ".join(map(str, config["tile"]["shape"])),
             "jobs a stage": str(config["tile"]["jobs"]),
         },
-        "Versions": {"mosaicell": said["version"], **json.loads(said["versions"])},
+        "Versions": {"mosaicell": said["version"]}
+        | {name: version(name) for name in ("numba", "numpy", "snakemake", "torch", "zarr")},
         "Hashes": {"parameters": said["config"], "model": said["model"] or "none"},
     }
     if sample.landscape:

@@ -44,6 +44,7 @@ from .store import (
     cube,
     lay_out,
     remove_group,
+    remove_levels,
     shard_grid,
     write_group,
     write_shards,
@@ -51,7 +52,6 @@ from .store import (
 
 BAND_BYTES = 128 * 2**20
 VOXELS_COUNTED_AT_ONCE = 2**20
-LANDSCAPE_DTYPES = ("uint8", "uint16", "float32", "float64")
 
 
 def ingest(
@@ -87,7 +87,7 @@ def ingest(
     Returns
     -------
     dict
-        What `summary.json` holds: `shape` (c, z, y, x), `dtype`, `voxel_size` (um or None),
+        What others need to know: `shape` (c, z, y, x), `dtype`, `voxel_size` (um or None),
         `channels` (for each its `limits`, low and high), `levels` (factors z, y, x of each) and
         `content` (SHA-256 of shape, dtype and voxels).
 
@@ -127,6 +127,7 @@ def ingest(
             threads=threads,
             what=f"{what}, level {number}",
         )
+    remove_levels(store, len(factors))
 
     per_channel = len(slabs) // source.shape[0]
     channel_limits = [
@@ -163,7 +164,7 @@ def ingest_landscape(
     Parameters
     ----------
     source : Source
-        One channel of uint8, uint16, float32 or float64 (float16 becomes float32).
+        One channel of integers of up to 32 bits or floats (float16 becomes float32).
     array_path : Path
         The zarr array.
     records_folder, code, threads, what
@@ -185,10 +186,10 @@ def ingest_landscape(
             "save the channel that is the landscape on its own"
         )
     dtype = np.dtype(np.float32) if source.dtype == np.float16 else source.dtype
-    if dtype.name not in LANDSCAPE_DTYPES:
+    if dtype.itemsize == 8 and dtype.kind != "f":
         raise ValueError(
-            f"the landscape has the dtype {dtype}; allowed are {', '.join(LANDSCAPE_DTYPES)}: "
-            "convert it"
+            f"the landscape has the dtype {dtype}; allowed are integers of up to 32 bits and "
+            "floats: convert it"
         )
     array = _lay_out(array_path, source.shape[1:], dtype)
     slabs = _stream(

@@ -5,6 +5,7 @@ seconds, a line says how far the job is, how fast, and how long it will take. Li
 several jobs share a terminal, and the same lines make a readable log on a cluster.
 """
 
+import errno
 import sys
 import time
 import traceback
@@ -136,14 +137,31 @@ class _Tee:
 
 @contextmanager
 def logged(path: str | Path) -> Iterator[None]:
-    """Copy what is written to standard error, and an exception's traceback, into a log file."""
+    """Copy what is written to standard error into a log file, and say what went wrong.
+
+    A refusal (ValueError, OSError) is one sentence on the terminal and ends the program; its
+    traceback, and that of any other exception, is in the log.
+    """
     terminal = sys.stderr
     with Path(path).open("w", encoding="utf-8") as log:
         sys.stderr = _Tee(terminal, log)
         try:
             yield
+        except (ValueError, OSError) as error:
+            traceback.print_exc(file=log)
+            print(f"Stopped: {_what_to_do(error)}", file=sys.stderr)
+            raise SystemExit(1) from None
         except BaseException:
             traceback.print_exc(file=log)
             raise
         finally:
             sys.stderr = terminal
+
+
+def _what_to_do(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            f"the disk is full ({error}); what is finished is kept: free some space and start the "
+            "same command again"
+        )
+    return str(error)

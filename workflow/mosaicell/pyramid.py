@@ -55,7 +55,7 @@ def level_factors(
         finest = min(v for v, n in zip(current, lengths, strict=True) if n > 1)
         levels.append(
             tuple(
-                f * 2 if n > 1 and v * v < 2 * finest * finest else f
+                f * 2 if n > 1 and v < 2**0.5 * finest else f
                 for f, v, n in zip(factors, current, lengths, strict=True)
             )
         )

@@ -5,15 +5,23 @@ it carries the fingerprint of all that the tile was computed from (parameters, i
 record with another fingerprint is as good as none: the tile is computed again. What a record
 says about the tile (a checksum, counts, names) is its payload.
 
+A job that has done its share says so in a *job record*, the file by which Snakemake knows it. Job
+records differ each time, so whatever follows a job that ran runs again, and finds in the records
+of its tiles that little is to be done.
+
 Limits: a record speaks for what was written, not for what is there now; the caller compares the
 checksum in the payload with the store when that matters.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
-from .store import read_json, write_json
+from .store import DamagedError, read_json, write_json
 
 
 def fingerprint(**identity: object) -> str:
@@ -27,6 +35,58 @@ def fingerprint_of_files(paths: list[Path]) -> str:
     for path in paths:
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return digest.hexdigest()
+
+
+def write_job_record(path: Path, **said: object) -> None:
+    """Say that a job has done its share, and what those that follow need to know of it."""
+    write_json(path, said | {"run": uuid4().hex})
+
+
+def forget_jobs(record: Path, jobs: int) -> None:
+    """Remove the records of jobs that an earlier run, which had more jobs, has left.
+
+    Their tiles may be computed otherwise now, so what they say would be wrong.
+
+    Parameters
+    ----------
+    record : Path
+        Of any job of the stage; they are named by their numbers.
+    jobs : int
+        Number of jobs there are now.
+    """
+    for path in record.parent.glob("[0-9]*.json"):
+        if int(path.stem) >= jobs:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def reopening(*stages: Path) -> Iterator[None]:
+    """If something is found damaged, have the jobs that may have written it run again next time.
+
+    Parameters
+    ----------
+    *stages : Path
+        Folders of job records, or job records.
+
+    Raises
+    ------
+    DamagedError
+        The one that came, with what to do.
+    """
+    try:
+        yield
+    except DamagedError as error:
+        for stage in stages:
+            for record in stage.glob("[0-9]*.json") if stage.is_dir() else [stage]:
+                record.unlink(missing_ok=True)
+        raise DamagedError(
+            f"{error}: start the same command again, which computes what is missing anew"
+        ) from error
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Versions of installed packages on which the last bits of a result may depend."""
+    return {name: version(name) for name in packages}
 
 
 class Records:

@@ -691,6 +691,15 @@ def check_voxel_size(image: Source, given: Sequence[float] | None) -> None:
         )
 
 
+def check_labels(truth: Source) -> None:
+    """Refuse an image that cannot name cells by whole numbers (ValueError)."""
+    if truth.dtype.kind not in "iu" or truth.shape[0] != 1:
+        raise ValueError(
+            f"the truth has {truth.shape[0]} channels of {truth.dtype}; allowed is one channel of "
+            "integers, 0 for background and a number for each cell: save it as such"
+        )
+
+
 def check_same_shape(shape: Triple, other: Source, what: str) -> None:
     """Refuse an image that is to lie voxel on voxel on a volume of another shape (ValueError)."""
     if other.shape[1:] != shape:

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from itertools import product
 from math import prod
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import zarr
@@ -33,6 +32,10 @@ from .geometry import Box, Grid, Triple
 CHUNK_VOXELS = 64**3
 SHARD_VOXELS = 256**3
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
+
+
+class DamagedError(ValueError):
+    """Something that an earlier job wrote is not there as it was written."""
 
 
 def cube(shape: Triple, voxels: int) -> Triple:
@@ -83,6 +86,13 @@ def lay_out(
         fill_value=0,
         dimension_names=dimension_names,
     )
+
+
+def remove_levels(folder: Path, first: int) -> None:
+    """Remove the arrays `folder / str(k)`, k >= first, that a pyramid of more levels has left."""
+    for path in folder.glob("[0-9]*"):
+        if int(path.name) >= first:
+            shutil.rmtree(path)
 
 
 def open_array(path: Path, mode: str = "r") -> zarr.Array:
@@ -164,9 +174,10 @@ def remove_group(path: Path) -> None:
 def write_file(path: Path, content: bytes) -> None:
     """Replace a file by `content` in one step, through a temporary file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    # Always the same name, so that what a killed writer left is overwritten by the next one.
+    temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -194,20 +205,17 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what `write_arrays` wrote; a damaged file is refused.
+    """Read what `write_arrays` wrote.
 
     Raises
     ------
-    ValueError
-        If the file is not whole.
+    DamagedError
+        If the file is not there or not whole.
     """
     try:
         content = Zstd().decode(path.read_bytes())
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): delete it and start the workflow again, which writes "
-            "it anew"
-        ) from error
+    except (FileNotFoundError, RuntimeError) as error:
+        raise DamagedError(f"{path} is damaged or missing ({error})") from error
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
 

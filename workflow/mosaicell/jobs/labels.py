@@ -13,7 +13,7 @@ import zarr
 
 from ..geometry import Box, Grid, Triple
 from ..records import Records
-from ..store import CHUNK_VOXELS, SHARD_VOXELS, cube, lay_out, read_arrays
+from ..store import CHUNK_VOXELS, SHARD_VOXELS, cube, lay_out, read_arrays, remove_levels
 from .shards import fill_shards
 from .tiles import tile_file
 
@@ -51,6 +51,7 @@ def lay_out_labels(
             dimension_names=("z", "y", "x"),
         )
         levels.append((array, factor))
+    remove_levels(folder, len(factors))
     return levels
 
 

@@ -13,6 +13,7 @@ from ..measure import batches, measure_cells
 from ..records import Records
 from ..stitch import TileCells
 from ..store import read_arrays, write_arrays
+from .shards import check_shards
 from .tiles import fill_tiles, tile_file
 
 # Cells of a tile are measured on one crop, unless it would have many times the tile's voxels.
@@ -28,6 +29,7 @@ def measure_tiles(
     tiles: Iterable[int],
     voxel_size: tuple[float, float, float] | None,
     records: Records,
+    written: Records,
     what: str,
     threads: int = 1,
 ) -> int:
@@ -42,6 +44,8 @@ def measure_tiles(
         As for `segment_tiles`.
     voxel_size : tuple of float or None
         (z, y, x) in um.
+    written : Records
+        Of the shards of the labels, which are compared with them.
 
     Returns
     -------
@@ -52,16 +56,17 @@ def measure_tiles(
     def compute(tile: int) -> None:
         cells = TileCells(**read_arrays(tile_file(folder, tile, "cells")))
         measure_run = partial(measure_cells, volume=grid.shape, voxel_size=voxel_size)
-        parts = [
-            measure_run(
+        parts = []
+        for run, box in batches(cells.bbox, max_voxels=CROP_VOXELS):
+            check_shards(labels, written, box)
+            part = measure_run(
                 labels[box.slices],
                 image[(slice(None), *box.slices)],
                 ids=cells.label[run],
                 boxes=cells.bbox[run],
                 origin=box.start,
             )
-            for run, box in batches(cells.bbox, max_voxels=CROP_VOXELS)
-        ]
+            parts.append(part)
         table = pd.concat(parts) if parts else _no_cells(image, grid, voxel_size)
         columns = {name: column.to_numpy() for name, column in table.items()}
         write_arrays(tile_file(folder, tile, "table"), columns)

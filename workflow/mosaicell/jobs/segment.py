@@ -9,6 +9,7 @@ from ..geometry import Grid
 from ..records import Records
 from ..segment import HALO, segment
 from ..store import write_arrays
+from .shards import check_shards
 from .tiles import fill_tiles, tile_file
 
 
@@ -20,17 +21,36 @@ def segment_tiles(
     tiles: Iterable[int],
     threshold: float,
     records: Records,
+    predicted: Records | None,
     what: str,
     threads: int = 1,
 ) -> int:
-    """Segment tiles of a landscape; `threshold` is in units of the stored values.
+    """Segment tiles of a landscape.
 
-    Returns the number of tiles that were computed; the others were there.
+    Parameters
+    ----------
+    landscape : zarr.Array, (z, y, x)
+    folder, tiles, records, what, threads
+        See `fill_tiles`.
+    grid : Grid
+        The tiles of the volume.
+    threshold : float
+        In units of the stored values.
+    predicted : Records or None
+        Of the landscape's shards, which are compared with it; None if it was not predicted.
+
+    Returns
+    -------
+    int
+        How many tiles were computed; the others were there.
     """
 
     def compute(tile: int) -> None:
         core = grid[tile]
-        values = landscape[core.grown(HALO, grid.shape).slices]
+        read = core.grown(HALO, grid.shape)
+        if predicted is not None:
+            check_shards(landscape, predicted, read)
+        values = landscape[read.slices]
         fragments, graph = segment(values, core=core, volume=grid.shape, threshold=threshold)
         write_arrays(tile_file(folder, tile, "fragments"), {"fragments": fragments})
         write_arrays(tile_file(folder, tile, "graph"), graph.arrays())

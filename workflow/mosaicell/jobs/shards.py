@@ -8,7 +8,23 @@ import zarr
 from ..geometry import Box, Triple
 from ..progress import work_off
 from ..records import Records
-from ..store import checksum, shard_grid, write_shards
+from ..store import DamagedError, checksum, shard_grid, write_shards
+
+
+def check_shards(array: zarr.Array, records: Records, box: Box) -> None:
+    """Refuse to read a box if shards under it are not as `fill_shards` recorded them.
+
+    Zarr takes a shard that is missing for an empty one.
+
+    Raises
+    ------
+    DamagedError
+    """
+    grid = shard_grid(array)
+    for shard in grid.overlapping(box):
+        payload = records.payload(shard)
+        if payload is None or payload["stored"][0] != checksum(array, grid[shard]):
+            raise DamagedError(f"shard {shard} of {array.store_path} is damaged or missing")
 
 
 def fill_shards(
