@@ -29,7 +29,7 @@ demo: setup
 bench: demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 clean:
 	rm -rf .venv .snakemake results

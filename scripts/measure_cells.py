@@ -19,6 +19,7 @@ with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
     summary = read_json(Path(snakemake.input.summary))
     stitched = read_json(Path(snakemake.input.stitched))
+    store = Path(snakemake.input.group).parent
     record, work = Path(snakemake.output[0]), Path(snakemake.input.stitched).parent
     forget_jobs(record, params.jobs)
     labels = read_json(Path(snakemake.input.labels[0]))
@@ -31,8 +32,8 @@ with logged(snakemake.log[0]):
     )
     with reopening(work / "labels", Path(snakemake.input.stitched)):
         measure_tiles(
-            open_array(Path(params.store) / "labels" / "cells" / "0"),
-            open_array(Path(params.store) / "0"),
+            open_array(store / "labels" / "cells" / "0"),
+            open_array(store / "0"),
             work / "tiles",
             grid=grid,
             tiles=grid.share(int(snakemake.wildcards.job), params.jobs),

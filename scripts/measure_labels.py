@@ -18,10 +18,11 @@ from mosaicell.store import open_array, read_json, shard_grid
 with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
     stitched = read_json(Path(snakemake.input.stitched))
+    store = Path(snakemake.input.group).parent
     record, work = Path(snakemake.output[0]), Path(snakemake.input.stitched).parent
     forget_jobs(record, params.jobs)
     factors = read_json(Path(snakemake.input.summary))["levels"]
-    labels = Path(params.store) / "labels" / "cells"
+    labels = store / "labels" / "cells"
     levels = [(open_array(labels / str(k), "r+"), tuple(f)) for k, f in enumerate(factors)]
     identity = fingerprint(
         cells=stitched["content"],

@@ -15,7 +15,6 @@ rule measure_labels:
         "../envs/environment.yaml"
     params:
         jobs=len(JOBS),
-        store=str(STORE),
     script:
         "../scripts/measure_labels.py"
 
@@ -37,7 +36,6 @@ rule measure_cells:
         "../envs/environment.yaml"
     params:
         jobs=len(JOBS),
-        store=str(STORE),
     script:
         "../scripts/measure_cells.py"
 
