@@ -36,7 +36,7 @@ from .omezarr import image_attributes
 from .progress import work_off
 from .pyramid import halve, level_factors, level_shape
 from .records import Records, fingerprint
-from .sources import Source, VoxelSize
+from .source import Source, VoxelSize
 from .store import (
     CHUNK_VOXELS,
     SHARD_VOXELS,
