@@ -9,7 +9,13 @@ import tifffile
 import zarr
 
 from mosaicell.geometry import Box
-from mosaicell.sources import open_source
+from mosaicell.sources import (
+    check_channel,
+    check_labels,
+    check_same_shape,
+    check_voxel_size,
+    open_source,
+)
 
 VOLUME = np.random.default_rng(5).integers(0, 60000, (7, 45, 52)).astype(np.uint16)
 TWO_CHANNELS = np.stack([VOLUME, VOLUME[::-1, :, ::-1]])
@@ -490,3 +496,29 @@ def test_a_damaged_zarr_chunk_is_refused_when_it_is_read(tmp_path):
     source.read(0, Box((0, 0, 0), (2, 45, 52)))
     with pytest.raises(ValueError, match="cannot be read or unpacked"):
         source.read(0, Box((2, 0, 0), (3, 45, 52)))
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (lambda image: check_channel(image, 2), "image has 2; allowed are 0 to 1"),
+        (lambda image: check_voxel_size(image, None), "add them to the sample sheet"),
+        (lambda image: check_same_shape((3, 4, 6), image, "the truth"), "allowed is one voxel for"),
+        (check_labels, "2 channels of uint16; allowed is one channel of integers"),
+    ],
+)
+def test_an_image_that_does_not_serve_its_purpose_is_refused(tmp_path, check, words):
+    path = tmp_path / "a.tif"
+    volume = np.zeros((2, 3, 4, 5), np.uint16)
+    tifffile.imwrite(path, volume, photometric="minisblack", ome=True, metadata={"axes": "CZYX"})
+    with pytest.raises(ValueError, match=words):
+        check(open_source(path))
+
+
+def test_an_image_that_serves_its_purpose_passes(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((7, 4, 5), np.uint16))
+    image = open_source(tmp_path / "a.tif")
+    check_channel(image, 0)
+    check_voxel_size(image, (1.0, 1.0, 1.0))
+    check_same_shape((7, 4, 5), image, "the truth")
+    check_labels(image)

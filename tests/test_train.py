@@ -1,9 +1,12 @@
 """Training: data that no worker count changes, a schedule, a kill that leaves no trace."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 
+import settings
 from mosaicell import model, train
 
 SETTINGS = {
@@ -106,3 +109,9 @@ def test_after_a_share_of_the_steps_normalisation_keeps_its_constants():
     before = {k: v.clone() for k, v in net.state_dict().items()}
     net(torch.rand(2, 1, 8, 8, 8))
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_the_section_train_of_the_configuration_is_what_train_takes():
+    section = settings.schema("config")["properties"]["train"]["properties"]
+    taken = set(inspect.signature(train.train).parameters)
+    assert taken == set(section) | {"out", "threads", "command"}

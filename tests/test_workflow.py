@@ -80,6 +80,7 @@ def again(finished_run, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_labels_and_table_are_byte_identical_for_any_tiles_and_jobs(tmp_path, phantom):
     results = {}
     for tile_shape in ([256, 256, 256], [32, 33, 21], [9, 48, 25]):
@@ -115,6 +116,7 @@ def test_labels_and_table_are_byte_identical_for_any_tiles_and_jobs(tmp_path, ph
     pd.testing.assert_frame_equal(table[list(expected)], expected, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_computes_no_tile_twice(tmp_path, hills):
     row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
     runs = {}
@@ -186,6 +188,7 @@ def flip(path):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "path", "stops"),
     [
