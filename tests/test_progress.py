@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import time
 from threading import Barrier
 
 import pytest
@@ -34,6 +35,23 @@ def test_an_error_in_a_tile_ends_the_job(threads):
 
     with pytest.raises(ValueError, match="tile 3 is odd"):
         work_off(range(6), fail_at_three, is_done=lambda _: False, what="test", threads=threads)
+
+
+def test_no_tile_is_in_work_any_more_when_a_failure_is_reported():
+    in_work = []
+
+    def do(tile):
+        if tile == 0:
+            raise RuntimeError("tile 0")
+        in_work.append(tile)
+        time.sleep(0.2)
+        in_work.remove(tile)
+
+    with pytest.raises(RuntimeError, match="tile 0"):
+        work_off(range(20), do, is_done=lambda _: False, what="test", threads=4)
+    assert in_work == []
+    time.sleep(0.3)
+    assert in_work == []
 
 
 def test_lines_tell_how_far_a_job_is(capsys, monkeypatch):

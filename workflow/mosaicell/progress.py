@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -110,11 +111,10 @@ def work_off(
         do(tile)
         progress.advance()
 
-    dask.compute(
-        *(dask.delayed(do_one, pure=False)(tile) for tile in waiting),
-        scheduler="threads",
-        num_workers=threads,
-    )
+    # The pool waits for the tiles in work, so that nothing goes on after a tile has failed.
+    with ThreadPoolExecutor(threads) as pool:
+        tasks = [dask.delayed(do_one, pure=False)(tile) for tile in waiting]
+        dask.compute(*tasks, scheduler="threads", pool=pool, num_workers=threads)
     return len(waiting)
 
 
