@@ -15,7 +15,7 @@ rule predict:
         WORK / "benchmarks/predict-{job}.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 64  # as many as there are: a job on a GPU needs them for reading and writing
+    threads: 16  # or as many as there are; with a GPU they read and write
     resources:
         gpu=1,
     params:
