@@ -8,7 +8,7 @@ from mosaicell.jobs.measure import gather_cells
 from mosaicell.measure import units
 from mosaicell.omezarr import label_attributes, labels_attributes
 from mosaicell.progress import logged
-from mosaicell.records import reopening
+from mosaicell.records import Records, reopening
 from mosaicell.store import read_json, write_file, write_group
 from mosaicell.table import table_bytes
 
@@ -18,9 +18,13 @@ with logged(snakemake.log[0]):
     grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
     work = Path(snakemake.input.stitched).parent
     with reopening(work / "measure"):
-        cells = gather_cells(work / "tiles", grid=grid)
+        measured = read_json(Path(snakemake.input.measured[0]))["content"]
+        records = Records(work / "measure" / "tiles", measured)
+        cells = gather_cells(work / "tiles", grid=grid, measured=records)
     metadata = snakemake.params.origin | {
         "input": summary["content"],
+        "landscape": summary.get("landscape", {}).get("content", ""),
+        "voxel_size": json.dumps(summary["voxel_size"]),
         "versions": json.dumps(stitched["versions"], sort_keys=True),
     }
     table = table_bytes(
@@ -40,6 +44,4 @@ with logged(snakemake.log[0]):
         | {"mosaicell": metadata},
     )
     write_group(labels.parent, labels_attributes(["cells"]))
-    # Scores of other labels than these would be worse than none.
-    Path(snakemake.params.scores).unlink(missing_ok=True)
     write_file(Path(snakemake.output.table), table)

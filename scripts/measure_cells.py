@@ -11,6 +11,7 @@ from mosaicell.records import (
     fingerprint_of_files,
     forget_jobs,
     reopening,
+    versions_of,
     write_job_record,
 )
 from mosaicell.store import open_array, read_json
@@ -25,12 +26,13 @@ with logged(snakemake.log[0]):
     labels = read_json(Path(snakemake.input.labels[0]))
     grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
     identity = fingerprint(
+        versions=versions_of("numba", "numpy"),
         cells=stitched["content"],
         image=summary["content"],
         voxel_size=summary["voxel_size"],
         code=fingerprint_of_files(snakemake.input.code),
     )
-    with reopening(work / "labels", Path(snakemake.input.stitched)):
+    with reopening(work / "labels", Path(snakemake.input.stitched), Path(snakemake.input.summary)):
         measure_tiles(
             open_array(store / "labels" / "cells" / "0"),
             open_array(store / "0"),

@@ -12,6 +12,7 @@ from mosaicell.records import (
     fingerprint,
     fingerprint_of_files,
     forget_jobs,
+    reopening,
     versions_of,
     write_job_record,
 )
@@ -33,29 +34,31 @@ with logged(snakemake.log[0]):
     )
     store = Path(snakemake.input.group).parent
     channel = channel_of(store, summary, params.channel, grid.scale)
-    versions = versions_of("torch")
+    versions = versions_of("numba", "numpy", "torch")
     identity = fingerprint(
         versions=versions,
         image=summary["content"],
         channel=params.channel,
+        levels=summary["levels"],
         scale=grid.scale,
         core=grid.core,
         model=about["sha256"],
         device=device.type,
         code=fingerprint_of_files(snakemake.input.code),
     )
-    fill_shards(
-        partial(
-            predict,
-            channel=channel,
-            grid=grid,
-            network=network,
-            device=device,
-            threads=snakemake.threads,
-        ),
-        [(landscape, (1, 1, 1))],
-        shards=shard_grid(landscape).share(int(snakemake.wildcards.job), params.jobs),
-        records=Records(record.parent / "shards", identity),
-        what=f"predict {sample}",
-    )
+    with reopening(Path(snakemake.input.summary)):
+        fill_shards(
+            partial(
+                predict,
+                channel=channel,
+                grid=grid,
+                network=network,
+                device=device,
+                threads=snakemake.threads,
+            ),
+            [(landscape, (1, 1, 1))],
+            shards=shard_grid(landscape).share(int(snakemake.wildcards.job), params.jobs),
+            records=Records(record.parent / "shards", identity),
+            what=f"predict {sample}",
+        )
     write_job_record(record, content=identity, one=ONE, versions=versions)

@@ -16,7 +16,10 @@ with logged(snakemake.log[0]):
     facts["Hashes"]["input"] = summary["content"]
     if snakemake.input.scores:
         found = read_json(Path(snakemake.input.scores))
-        facts["Scores against the truth"] = {name: f"{found[name]:.4g}" for name in found}
+        facts["Scores against the truth"] = {
+            name: f"{value:.3f}" if isinstance(value, float) else str(value)
+            for name, value in found.items()
+        }
     timings = []
     for stage, paths in snakemake.params.benchmarks.items():
         jobs = [pd.read_csv(p, sep="\t", na_values="-") for p in paths if Path(p).exists()]

@@ -37,7 +37,7 @@ with logged(snakemake.log[0]):
         threshold=threshold,
         code=fingerprint_of_files(snakemake.input.code),
     )
-    with reopening(work / "predict"):
+    with reopening(work / "predict", Path(snakemake.input.summary)):
         segment_tiles(
             landscape,
             work / "tiles",

@@ -31,6 +31,9 @@ with logged(snakemake.log[0]):
             segmented=Records(work / "segment" / "tiles", segmented["content"]),
             what=f"stitch {sample}",
         )
+    # What was made of other labels than those to come would be worse than nothing.
+    for product in params.products:
+        Path(product).unlink(missing_ok=True)
     lay_out_labels(
         Path(params.store) / "labels" / "cells",
         shape=grid.shape,

@@ -81,7 +81,8 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
         written=Records(folder / "write", "a"),
         **common,
     )
-    return [array[:] for array, _ in levels], gather_cells(tiles, grid=grid)
+    measured = Records(folder / "measure", "a")
+    return [array[:] for array, _ in levels], gather_cells(tiles, grid=grid, measured=measured)
 
 
 @pytest.mark.parametrize("tile", [SHAPE, (7, 9, 40), (16, 16, 16), (3, 30, 5)])
@@ -284,3 +285,22 @@ def test_a_pyramid_of_fewer_levels_leaves_no_level_behind(tmp_path):
     assert len(lay_out_labels(tmp_path, factors=FACTORS, **common)) == 3
     assert len(lay_out_labels(tmp_path, factors=FACTORS[:2], **common)) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_a_level_coarser_than_a_shard_has_no_voxel_that_two_shards_write(tmp_path, monkeypatch):
+    monkeypatch.setattr("mosaicell.jobs.labels.SHARD_VOXELS", 4**3)
+    monkeypatch.setattr("mosaicell.jobs.labels.CHUNK_VOXELS", 2**3)
+    factors = [(1, 1, 1), (8, 8, 8)]
+    levels = lay_out_labels(tmp_path / "a", shape=SHAPE, dtype=np.dtype("u2"), factors=factors)
+    n = len(shard_grid(levels[0][0]))
+    records = Records(tmp_path / "records", "a")
+    for expected in (n, 0):
+        computing = Computing()
+        done = fill_shards(computing, levels, shards=range(n), records=records, what="test")
+        assert done == expected
+    np.testing.assert_array_equal(levels[1][0][:], computing.volume[::8, ::8, ::8])
+
+
+def test_a_table_that_is_not_as_recorded_is_not_gathered(tmp_path):
+    with pytest.raises(DamagedError, match=r"000000\.table is damaged or missing"):
+        gather_cells(tmp_path, grid=Grid(SHAPE, SHAPE), measured=Records(tmp_path, "a"))

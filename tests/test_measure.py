@@ -162,3 +162,26 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(labels, image, said)
     with pytest.raises(ValueError, match=said) as refusal:
         mosaicell.measure(labels, image)
     assert "allowed" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "voxel_size"),
+    [
+        ((3, 3, 3), (1, 1)),
+        ((3, 3, 3), (1,)),
+        ((3, 3), (1,)),
+        ((3, 3, 3), (0, 1, 1)),
+        ((3, 3, 3), (1, -1, 1)),
+        ((3, 3, 3), (1, np.nan, 1)),
+        ((3, 3, 3), (1, 1, np.inf)),
+    ],
+)
+def test_a_voxel_size_without_a_meaning_is_refused(shape, voxel_size):
+    with pytest.raises(ValueError, match="voxel_size is"):
+        mosaicell.measure(np.ones(shape, int), voxel_size=voxel_size)
+
+
+def test_an_empty_volume_has_no_cells_to_measure():
+    table = mosaicell.measure(np.zeros((0, 5, 5), int), np.zeros((2, 0, 5, 5)))
+    assert len(table) == 0
+    assert list(table) == list(units(2))

@@ -88,8 +88,10 @@ def test_a_shard_reads_no_farther_than_its_windows_reach(image, network):
 
     channel = Channel(read=watched, shape=SHAPE, factors=(1, 1, 1), limits=(0, 1000))
     grid = model_grid(shard=(8, 16, 16), scale=(1, 1, 1), window=16, stride=network.stride)
-    shard = Box((0, 0, 0), (8, 16, 16))
+    shard = Box((32, 32, 48), (40, 48, 64))
     predict(shard, channel=channel, grid=grid, network=network, device=torch.device("cpu"))
     reach = network.halo + network.stride + 1  # interpolation reads one voxel more
+    assert read
     for box in read:
+        assert all(a >= n - reach for a, n in zip(box.start, shard.start, strict=True))
         assert all(b <= n + reach for b, n in zip(box.stop, shard.stop, strict=True))

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from mosaicell.geometry import Box
 from mosaicell.store import (
+    DamagedError,
     checksum,
     checksum_of_files,
     cube,
     lay_out,
     open_array,
+    read,
     read_arrays,
     read_json,
     remove_group,
@@ -197,3 +199,30 @@ def test_the_checksum_of_files_follows_content_and_order_and_needs_all(tmp_path)
     assert checksum_of_files([first, second]) == checksum_of_files([first, second])
     assert checksum_of_files([first, second]) != checksum_of_files([second, first])
     assert checksum_of_files([first, tmp_path / "c"]) is None
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_missing_or_damaged_shard_is_not_read_even_if_it_held_zeros_alone(tmp_path, value):
+    array = lay_out(
+        tmp_path / "a.zarr",
+        shape=(2, 8, 8, 8),
+        dtype=np.uint8,
+        chunks=(1, 4, 4, 4),
+        shards=(1, 8, 8, 8),
+        dimension_names=("c", "z", "y", "x"),
+    )
+    array[:] = value
+    everything = Box((0, 0, 0), (8, 8, 8))
+    for leading in [(1,), (slice(None),), (slice(1, 2),)]:
+        assert (read(array, everything, leading) == value).all()
+    shard = tmp_path / "a.zarr/c/1/0/0/0"
+    content = bytearray(shard.read_bytes())
+    content[2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DamagedError, match="damaged"):
+        read(array, everything, (1,))
+    shard.unlink()
+    for leading in [(1,), (slice(None),)]:
+        with pytest.raises(DamagedError, match="missing"):
+            read(array, everything, leading)
+    assert (read(array, everything, (0,)) == value).all()

@@ -12,7 +12,17 @@ from mosaicell.geometry import Grid
 from mosaicell.segment import HALO, segment, thin
 from mosaicell.stitch import merge, stitch
 
-DTYPES = (np.bool_, np.uint8, np.uint16, np.int16, np.int32, np.int64, np.float32, np.float64)
+DTYPES = (
+    np.bool_,
+    np.uint8,
+    np.uint16,
+    np.int16,
+    np.int32,
+    np.int64,
+    np.float16,
+    np.float32,
+    np.float64,
+)
 
 
 @st.composite
@@ -31,7 +41,7 @@ def landscapes(draw):
 
 parameters = st.fixed_dictionaries(
     {
-        "threshold": st.sampled_from([-300.0, -1.0, 0.0, 0.5, 1.0, 3.0]),
+        "threshold": st.sampled_from([-300.0, -1.0, 0.0, 0.3, 0.5, 1.0, 3.0]),
         "persistence": st.sampled_from([0.0, 0.25, 1.0, 2.0, 5.0, 1000.0]),
         "min_size": st.integers(0, 6),
     }
@@ -67,6 +77,18 @@ def test_a_smooth_landscape_with_many_cells_is_the_same_in_tiles(tile_shape):
     assert whole.max() > 20
     tiled = mosaicell.watershed(landscape, **chosen, tile_shape=tile_shape, threads=3)
     np.testing.assert_array_equal(tiled, whole)
+
+
+def test_a_landscape_gives_the_same_in_any_dtype_that_holds_its_values():
+    landscape = np.array([[0.3, 0.29, 0.5, 0.3, 0.7]], np.float16)
+    given = [landscape, landscape.astype(np.float32), landscape.astype(np.float64)]
+    labels = [
+        mosaicell.watershed(one, threshold=float(landscape[0, 0]) - 1e-6, persistence=0)
+        for one in given
+    ]
+    assert labels[0][0, 0] == 1
+    for other in labels[1:]:
+        np.testing.assert_array_equal(other, labels[0])
 
 
 def test_cells_are_numbered_in_the_order_of_their_peaks():

@@ -199,6 +199,10 @@ def flip(path):
         (flip, "work/hills/tiles/000003.graph", True),
         (flip, "work/hills/tiles/000003.fragments", True),
         (Path.unlink, "work/hills/tiles/000003.graph", True),
+        (Path.unlink, "work/hills/landscape.zarr/c/0/0/0", True),
+        (flip, "work/hills/landscape.zarr/c/0/0/0", True),
+        (Path.unlink, "hills/hills.ome.zarr/0/c/0/0/0/0", True),
+        (flip, "hills/hills.ome.zarr/0/c/0/0/0/0", True),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -207,7 +211,9 @@ def test_what_was_deleted_or_damaged_comes_back_byte_for_byte(
 ):
     config = finished_run[1]
     before = products(again, "hills")
-    changed = config | {"segment": SEGMENT | {"persistence": 0.2}}
+    # Another threshold has the landscape read again, another persistence only the tiles.
+    key = "persistence" if "tiles" in path else "threshold"
+    changed = config | {"segment": SEGMENT | {key: SEGMENT[key] + 0.05}}
     damage(again / "results" / path)
     if path == "work/hills/landscape.zarr":
         # The worst moment for a crash: the array is laid out again and nothing is in it yet.
@@ -338,5 +344,8 @@ def test_what_cannot_run_is_refused_before_any_work(tmp_path, monkeypatch, confi
 def test_an_image_that_cannot_be_read_is_refused_in_its_log(tmp_path):
     (tmp_path / "image.tif").write_bytes(b"II*\0 this is no TIFF")
     config = with_sheet(tmp_path, [{"sample": "a", "image": tmp_path / "image.tif"}])
-    run(tmp_path, config, fails=True)
-    assert "image.tif" in (tmp_path / "results/work/a/logs/ingest.log").read_text()
+    printed = run(tmp_path, config, fails=True)
+    assert "Stopped:" in printed
+    assert "image.tif" in printed.split("Stopped:")[1].splitlines()[0]
+    assert "Traceback" not in printed
+    assert "Traceback" in (tmp_path / "results/work/a/logs/ingest.log").read_text()

@@ -57,7 +57,6 @@ rule measure:
     conda:
         "../envs/environment.yaml"
     params:
-        scores=str(SCORES),
         origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
     script:
         "../scripts/measure.py"

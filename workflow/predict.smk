@@ -15,7 +15,7 @@ rule predict:
         WORK / "benchmarks/predict-{job}.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 16  # or as many as there are; with a GPU they read and write
+    threads: workflow.cores or 16
     resources:
         gpu=1,
     params:

@@ -33,6 +33,7 @@ Validator = extend(
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
 )
+ZARR_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 RESERVED = ("models", "work")
 SCHEMAS = Path(__file__).parent / "schemas"
 TYPES = {
@@ -300,13 +301,15 @@ def library(script: str) -> list[Path]:
 def listing(path: str | None) -> str:
     """A fingerprint of names, sizes and times of the files in a folder, two levels deep.
 
-    Snakemake looks at the time of a folder, which does not change with a file in it. Chunks of a
-    zarr array lie deeper and are not listed: there may be millions.
+    Snakemake looks at the time of a folder, which does not change with a file in it. Of a zarr
+    store only the metadata are listed: there may be millions of chunks.
     """
     if path is None or not Path(path).is_dir():
         return ""
     folder = Path(path)
-    found = sorted(file for pattern in ("*", "*/*") for file in folder.glob(pattern))
+    is_zarr = any((folder / name).exists() for name in ZARR_METADATA)
+    names = [*ZARR_METADATA, *(f"*/{name}" for name in ZARR_METADATA)] if is_zarr else ["*", "*/*"]
+    found = sorted(file for pattern in names for file in folder.glob(pattern))
     known = [(file, file.stat()) for file in found if file.is_file()]
     text = json.dumps(
         [[str(file.relative_to(folder)), at.st_size, at.st_mtime_ns] for file, at in known]
@@ -344,7 +347,7 @@ def diameter(config: dict, sample: Sample) -> float | None:
 
 def parameters(config: dict, sample: Sample, card: dict) -> dict:
     """Everything that the user sets and that determines a sample's result: no paths."""
-    chosen = dict(config["segment"], channel=sample.channel, voxel_size=sample.voxel_size)
+    chosen = dict(config["segment"], channel=sample.channel)
     if not sample.landscape:
         chosen |= {"model": card["name"], "diameter": diameter(config, sample)}
     return chosen

@@ -14,6 +14,7 @@ rule stitch:
         "../envs/environment.yaml"
     params:
         store=str(STORE),
+        products=[str(TABLE), str(SCORES), str(REPORT)],
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],
     script:

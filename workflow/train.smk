@@ -9,7 +9,7 @@ rule train:
         MODELS / "{model}.log",
     conda:
         "../envs/environment.yaml"
-    threads: 16
+    threads: workflow.cores or 16
     resources:
         gpu=1,
     params:

@@ -104,8 +104,14 @@ def measure(
             "numbers for cells: relabel the image"
         )
     channels = _channels(image, labels)
-    if voxel_size is not None and len(voxel_size) == 2:
-        voxel_size = (1.0, *voxel_size)
+    if voxel_size is not None:
+        if labels.ndim == 2 and len(voxel_size) == 2:
+            voxel_size = (1.0, *voxel_size)
+        if len(voxel_size) != 3 or not all(0 < size < np.inf for size in voxel_size):
+            raise ValueError(
+                f"voxel_size is {voxel_size}; allowed are three finite numbers above 0 in um, "
+                "(z, y, x), for 2D labels also two (y, x): correct it"
+            )
     ids, boxes = _bounding_boxes(volume)
     return measure_cells(
         volume,
@@ -129,7 +135,7 @@ def _channels(image: np.ndarray | None, labels: np.ndarray) -> np.ndarray:
             f"the image has shape {image.shape}, the labels {labels.shape}; allowed is an image "
             "of the labels' shape, with or without one axis of channels before it"
         )
-    return image.reshape(-1, *volume)
+    return image.reshape(len(image) if image.ndim > labels.ndim else 1, *volume)
 
 
 def _bounding_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,11 +11,11 @@ Each window of a shard of the landscape, several at a time:
 4. bring it back to the image's grid and round it to a multiple of 1 / `ONE`.
 
 On a CPU a window is computed by one thread, because torch splits sums in other ways among other
-numbers of threads; with several windows at a time all cores are busy, and on a GPU reading,
-computing and writing overlap.
+numbers of threads; with several windows at a time all cores are busy, and on a GPU reading and
+computing overlap.
 
-Limits: equality to the last bit holds for one kind of device and one version of torch; a GPU and
-a CPU round differently.
+Limits: equality to the last bit holds for one model of CPU or GPU and one version of torch; others
+may round differently.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ import torch
 from .geometry import Box, Triple
 from .intensity import normalise
 from .resample import ModelGrid, interpolate, positions
-from .store import open_array
+from .store import open_array, read
 from .unet import UNet
 
 ONE = 65535  # the stored value that means 1
@@ -129,7 +129,7 @@ def channel_of(
     level = choose_level(factors, scale)
     array = open_array(store / str(level))
     return Channel(
-        read=lambda box: array[(number, *box.slices)],
+        read=lambda box: read(array, box, (number,)),
         shape=array.shape[1:],
         factors=factors[level],
         limits=tuple(summary["channels"][number]["limits"]),
@@ -182,7 +182,7 @@ def predict(
             positions(a, b, 1 / s).seen_from(f - MARGIN)
             for a, b, s, f in zip(voxels.start, voxels.stop, grid.scale, first, strict=True)
         ]
-        values = np.clip(interpolate(core, *at), 0, 1) * np.float32(65535)
+        values = np.clip(interpolate(core, *at), 0, 1) * np.float32(ONE)
         landscape[voxels.seen_from(shard.start).slices] = np.rint(values)
 
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:

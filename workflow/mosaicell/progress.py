@@ -103,8 +103,10 @@ def work_off(
         How many tiles were computed.
     """
     tiles = list(tiles)
-    waiting = [tile for tile in tiles if not is_done(tile)]
     progress = Progress(what, len(tiles), unit)
+    with ThreadPoolExecutor(threads) as pool:
+        there = list(pool.map(is_done, tiles))
+    waiting = [tile for tile, is_there in zip(tiles, there, strict=True) if not is_there]
     progress.skip(len(tiles) - len(waiting))
 
     def do_one(tile: int) -> None:

@@ -21,8 +21,8 @@ Passes over the tile:
 What a tile hands on is its `TileGraph`; it also names the fragments of the core's outermost
 voxels (the *rim*), where other tiles' exits and seams arrive.
 
-Limits: a tile with its halo holds fewer than 2**31 voxels; memory is 8 bytes a voxel beside the
-landscape.
+Limits: a tile with its halo holds fewer than 2**31 voxels; memory is 17 bytes a voxel of uint16
+beside the landscape, and up to twice that on a map of nothing but noise.
 
 The pointer formulation is that of the watershed on steepest ascent by Cousty et al. 2009
 (doi 10.1109/TPAMI.2008.173) with a total order instead of plateau rules; that a tile's exits and
@@ -31,6 +31,7 @@ spanning forest are all that merging needs follows Lu, Zlateski and Seung 2021
 """
 
 from dataclasses import dataclass, fields
+from math import prod
 
 import numpy as np
 from numba import njit
@@ -38,6 +39,7 @@ from numba import njit
 from .geometry import Box, Triple
 
 HALO: Triple = (1, 1, 1)
+MAX_VOXELS = 2**31  # linear indices in a tile are int32
 
 
 @dataclass(frozen=True)
@@ -209,9 +211,17 @@ def _framed(
             f"the landscape is of type {landscape.dtype}; allowed are integers and floats: "
             "convert it"
         )
-    values = np.full(tuple(n + 2 for n in core.shape), below, dtype)
+    frame = tuple(n + 2 for n in core.shape)
+    if prod(frame) >= MAX_VOXELS:
+        raise ValueError(
+            f"a tile of shape {core.shape} has {prod(frame)} voxels with its halo; allowed are "
+            f"fewer than {MAX_VOXELS}: choose smaller tiles"
+        )
+    values = np.full(frame, below, dtype)
     inside = read.seen_from(tuple(a - 1 for a in core.start)).slices
-    values[inside] = np.where(landscape > threshold, landscape, values.dtype.type(below))
+    # In float64, so that a landscape gives the same in any dtype that holds its values.
+    above = landscape > np.float64(threshold)
+    values[inside] = np.where(above, landscape, values.dtype.type(below))
     return values, values.dtype.type(below)
 
 

@@ -14,7 +14,7 @@ Passes:
 A tile gets back its `TileCells`: the id of each of its fragments, and the cells that it owns, those
 whose peak lies in its core.
 
-Limits: the fragments and edges of all tiles are in memory, about 100 bytes a fragment; rims are
+Limits: the fragments and edges of all tiles are in memory, about 300 bytes a fragment; rims are
 read again as they are needed and never all at once.
 
 Merging by persistence is that of Edelsbrunner, Letscher and Zomorodian 2002

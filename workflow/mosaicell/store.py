@@ -1,6 +1,7 @@
 """Stores on disk: zarr arrays written shard by shard, and small files written whole or not at all.
 
-This is the only module that knows that a store is a folder. What it promises:
+How things are written, read and checked on disk is known here alone; others name what is in a
+store by its path below it. What this module promises:
 
 1. `lay_out` creates an array, or keeps it if it is already there with the same layout, so a
    job that starts again finds what it has written.
@@ -32,6 +33,8 @@ from .geometry import Box, Grid, Triple
 CHUNK_VOXELS = 64**3
 SHARD_VOXELS = 256**3
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
+# Shards of zeros are written too, so that a missing one is known to be missing.
+CONFIG = {"write_empty_chunks": True}
 
 
 class DamagedError(ValueError):
@@ -67,7 +70,7 @@ def lay_out(
     whether they can be used is for the records to say. To be called by one job at a time.
     """
     if (path / "zarr.json").exists():
-        array = zarr.open_array(path, mode="r+")
+        array = open_array(path, "r+")
         if (array.shape, array.dtype, array.chunks, array.shards) == (
             tuple(shape),
             np.dtype(dtype),
@@ -85,6 +88,7 @@ def lay_out(
         compressors=CODECS,
         fill_value=0,
         dimension_names=dimension_names,
+        config=CONFIG,
     )
 
 
@@ -97,7 +101,40 @@ def remove_levels(folder: Path, first: int) -> None:
 
 def open_array(path: Path, mode: str = "r") -> zarr.Array:
     """Open a zarr array for reading ("r") or for writing into it as well ("r+")."""
-    return zarr.open_array(path, mode=mode)
+    return zarr.open_array(path, mode=mode, config=CONFIG)
+
+
+def read(array: zarr.Array, box: Box, leading: tuple[int | slice, ...] = ()) -> np.ndarray:
+    """Read a box of an array that `lay_out` made and that was written.
+
+    Parameters
+    ----------
+    array : zarr.Array with axes (..., z, y, x)
+    box : Box
+    leading : tuple of int or slice
+        For each axis before z.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    DamagedError
+        If a shard is missing or damaged. (Zarr takes a missing shard for an empty one.)
+    """
+    ranges = [
+        range(n)[index] if isinstance(index, slice) else [index]
+        for n, index in zip(array.shape, leading, strict=False)
+    ]
+    for position in product(*ranges):
+        for path in _shard_paths(array, box, position):
+            if not path.exists():
+                raise DamagedError(f"{path} is missing")
+    try:
+        return array[(*leading, *box.slices)]
+    except (ValueError, RuntimeError) as error:
+        raise DamagedError(f"{array.store_path} is damaged ({error})") from error
 
 
 def shard_grid(array: zarr.Array) -> Grid:

@@ -8,6 +8,8 @@ from .geometry import Grid, Triple
 from .segment import HALO, check_threshold, check_values, segment
 from .stitch import check_merging, stitch
 
+DEFAULT_EDGE = 512
+
 
 def watershed(
     landscape: np.ndarray,
@@ -33,8 +35,8 @@ def watershed(
     min_size : int, optional
         Cells of fewer voxels are dropped.
     tile_shape : tuple of int, optional
-        Shape of the tiles that are worked on one by one; by default the array is one tile. It
-        never changes the result.
+        Shape of the tiles that are worked on one by one; by default at most 512 voxels along
+        each axis. It never changes the result.
     threads : int, optional
         Tiles in work at a time. It never changes the result.
 
@@ -94,9 +96,9 @@ def watershed(
 
 
 def _full_tile(tile_shape: Triple | None, shape: Triple) -> Triple:
-    """The tile shape as three edges of at least one voxel; the whole array by default."""
+    """The tile shape as three edges of at least one voxel."""
     if tile_shape is None:
-        return shape
+        return tuple(max(1, min(n, DEFAULT_EDGE)) for n in shape)
     tile = (1,) * (3 - len(tile_shape)) + tuple(tile_shape)
     if len(tile) != 3 or any(not isinstance(n, int | np.integer) or n < 1 for n in tile):
         raise ValueError(

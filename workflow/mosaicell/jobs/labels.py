@@ -13,7 +13,15 @@ import zarr
 
 from ..geometry import Box, Grid, Triple
 from ..records import Records
-from ..store import CHUNK_VOXELS, SHARD_VOXELS, cube, lay_out, read_arrays, remove_levels
+from ..store import (
+    CHUNK_VOXELS,
+    SHARD_VOXELS,
+    cube,
+    lay_out,
+    read_arrays,
+    remove_group,
+    remove_levels,
+)
 from .shards import fill_shards
 from .tiles import tile_file
 
@@ -38,10 +46,13 @@ def lay_out_labels(
     list of (zarr.Array, tuple of int)
         Arrays and their factors, for `write_labels`.
     """
-    shards, chunks = cube(shape, SHARD_VOXELS), cube(shape, CHUNK_VOXELS)
+    # A shard is at least one voxel of the coarsest level, so that each shard has its own there.
+    shards = tuple(map(max, cube(shape, SHARD_VOXELS), factors[-1]))
+    chunks = cube(shape, CHUNK_VOXELS)
+    remove_group(folder)  # labels without metadata are not complete
     levels = []
     for level, factor in enumerate(factors):
-        level_shards = tuple(max(1, s // f) for s, f in zip(shards, factor, strict=True))
+        level_shards = tuple(s // f for s, f in zip(shards, factor, strict=True))
         array = lay_out(
             folder / str(level),
             shape=tuple(-(-n // f) for n, f in zip(shape, factor, strict=True)),

@@ -12,7 +12,7 @@ from ..geometry import Grid
 from ..measure import batches, measure_cells
 from ..records import Records
 from ..stitch import TileCells
-from ..store import read_arrays, write_arrays
+from ..store import DamagedError, checksum_of_files, read, read_arrays, write_arrays
 from .shards import check_shards
 from .tiles import fill_tiles, tile_file
 
@@ -60,8 +60,8 @@ def measure_tiles(
         for run, box in batches(cells.bbox, max_voxels=CROP_VOXELS):
             check_shards(labels, written, box)
             part = measure_run(
-                labels[box.slices],
-                image[(slice(None), *box.slices)],
+                read(labels, box),
+                read(image, box, (slice(None),)),
                 ids=cells.label[run],
                 boxes=cells.bbox[run],
                 origin=box.start,
@@ -90,10 +90,20 @@ def _no_cells(image: zarr.Array, grid: Grid, voxel_size: tuple | None) -> pd.Dat
     )
 
 
-def gather_cells(folder: Path, *, grid: Grid) -> pd.DataFrame:
-    """The rows of all tiles, by ascending label."""
-    parts = [
-        pd.DataFrame(read_arrays(tile_file(folder, tile, "table"))) for tile in range(len(grid))
-    ]
+def gather_cells(folder: Path, *, grid: Grid, measured: Records) -> pd.DataFrame:
+    """The rows of all tiles, by ascending label.
+
+    Raises
+    ------
+    DamagedError
+        If the rows of a tile are not those that `measured` speaks of.
+    """
+    parts = []
+    for tile in range(len(grid)):
+        file = tile_file(folder, tile, "table")
+        payload = measured.payload(tile)
+        if payload is None or payload["stored"] != checksum_of_files([file]):
+            raise DamagedError(f"{file} is damaged or missing")
+        parts.append(pd.DataFrame(read_arrays(file)))
     filled = [part for part in parts if len(part)] or parts[:1]
     return pd.concat(filled).sort_values("label", ignore_index=True)

@@ -8,7 +8,7 @@ import zarr
 from ..geometry import Grid
 from ..records import Records
 from ..segment import HALO, segment
-from ..store import write_arrays
+from ..store import read, write_arrays
 from .shards import check_shards
 from .tiles import fill_tiles, tile_file
 
@@ -47,10 +47,10 @@ def segment_tiles(
 
     def compute(tile: int) -> None:
         core = grid[tile]
-        read = core.grown(HALO, grid.shape)
+        box = core.grown(HALO, grid.shape)
         if predicted is not None:
-            check_shards(landscape, predicted, read)
-        values = landscape[read.slices]
+            check_shards(landscape, predicted, box)
+        values = read(landscape, box)
         fragments, graph = segment(values, core=core, volume=grid.shape, threshold=threshold)
         write_arrays(tile_file(folder, tile, "fragments"), {"fragments": fragments})
         write_arrays(tile_file(folder, tile, "graph"), graph.arrays())
