@@ -17,6 +17,7 @@ from itertools import product
 from math import prod
 
 Triple = tuple[int, int, int]
+VoxelSize = tuple[float, float, float]  # um
 
 
 @dataclass(frozen=True)

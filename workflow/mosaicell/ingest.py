@@ -30,13 +30,13 @@ from tempfile import TemporaryFile
 import numpy as np
 import zarr
 
-from .geometry import Box, Grid, Triple
+from .geometry import Box, Grid, Triple, VoxelSize
 from .intensity import histogram, limits, n_bins
 from .omezarr import image_attributes
 from .progress import work_off
 from .pyramid import halve, level_factors, level_shape
 from .records import Records, fingerprint
-from .source import Source, VoxelSize
+from .source import Source
 from .store import (
     CHUNK_VOXELS,
     SHARD_VOXELS,

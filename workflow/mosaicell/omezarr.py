@@ -11,12 +11,10 @@ Reference: https://ngff.openmicroscopy.org/0.5
 
 import numpy as np
 
-from .geometry import Triple
+from .geometry import Triple, VoxelSize
 
 VERSION = "0.5"
 COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
-
-VoxelSize = tuple[float, float, float]
 
 
 def image_attributes(

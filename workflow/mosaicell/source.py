@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .geometry import Box
+from .geometry import Box, VoxelSize
 
 MICROMETERS = {
     **dict.fromkeys(("micrometer", "micron", "microns", "um", "\u00b5m", "\u03bcm"), 1.0),
@@ -29,8 +29,6 @@ MICROMETERS = {
     **dict.fromkeys(("centimeter", "cm"), 1e4),
     **dict.fromkeys(("meter", "m"), 1e6),
 }
-
-VoxelSize = tuple[float, float, float]
 
 
 @dataclass(frozen=True)

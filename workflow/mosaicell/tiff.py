@@ -27,10 +27,9 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from .geometry import Box
+from .geometry import Box, VoxelSize
 from .source import (
     Source,
-    VoxelSize,
     complete_voxel_size,
     identity_of,
     in_um,

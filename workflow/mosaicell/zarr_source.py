@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from .geometry import Box
+from .geometry import Box, VoxelSize
 from .source import (
     Source,
-    VoxelSize,
     complete_voxel_size,
     identity_of,
     in_um,
