@@ -14,6 +14,7 @@ from mosaicell.records import (
     versions_of,
     write_job_record,
 )
+from mosaicell.smooth import sigma_in_voxels
 from mosaicell.store import open_array, read_json
 
 with logged(snakemake.log[0]):
@@ -21,20 +22,23 @@ with logged(snakemake.log[0]):
     landscape = open_array(Path(snakemake.input.landscape).parent)
     record, work = Path(snakemake.output[0]), Path(snakemake.input.summary).parent
     forget_jobs(record, params.jobs)
+    summary = read_json(Path(snakemake.input.summary))
     if snakemake.input.predictions:
         origin = read_json(Path(snakemake.input.predictions[0]))
         predicted = Records(work / "predict" / "shards", origin["content"])
     else:
-        origin = read_json(Path(snakemake.input.summary))["landscape"]
+        origin = summary["landscape"]
         predicted = None
     grid = Grid(landscape.shape, tuple(params.tile_shape))
     threshold = params.threshold * origin["one"]
+    sigma = sigma_in_voxels(**(params.sigma or {}), voxel_size=summary["voxel_size"])
     versions = origin["versions"] | versions_of("numba", "numpy")
     identity = fingerprint(
         versions=versions,
         landscape=origin["content"],
         tile=grid.tile,
         threshold=threshold,
+        sigma=sigma,
         code=fingerprint_of_files(snakemake.input.code),
     )
     with reopening(work / "predict", Path(snakemake.input.summary)):
@@ -44,6 +48,7 @@ with logged(snakemake.log[0]):
             grid=grid,
             tiles=grid.share(int(snakemake.wildcards.job), params.jobs),
             threshold=threshold,
+            sigma=sigma,
             records=Records(record.parent / "tiles", identity),
             predicted=predicted,
             what=f"segment {sample}",

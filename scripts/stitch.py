@@ -1,10 +1,10 @@
-"""The fragments of all tiles of a sample become cells; arrays for the labels are laid out."""
+"""What is left of all tiles of a sample becomes cells; arrays for the labels are laid out."""
 
 from pathlib import Path
 
 from mosaicell.geometry import Grid
 from mosaicell.jobs.labels import lay_out_labels
-from mosaicell.jobs.stitch import stitch_tiles
+from mosaicell.jobs.stitch import stitch_volume
 from mosaicell.progress import logged
 from mosaicell.records import (
     Records,
@@ -19,17 +19,18 @@ with logged(snakemake.log[0]):
     sample, params = snakemake.wildcards.sample, snakemake.params
     summary = read_json(Path(snakemake.input.summary))
     segmented = read_json(Path(snakemake.input.segmented[0]))
+    contracted = read_json(Path(snakemake.input.contracted[0]))
     grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]))
-    persistence = params.persistence * segmented["one"]
     work = Path(snakemake.input.summary).parent
-    with reopening(work / "segment"):
-        stitched = stitch_tiles(
+    with reopening(work / "stitch_tiles"):
+        stitched = stitch_volume(
             work / "tiles",
             grid=grid,
-            persistence=persistence,
+            persistence=params.persistence * segmented["one"],
             min_size=params.min_size,
-            segmented=Records(work / "segment" / "tiles", segmented["content"]),
+            contracted=Records(work / "stitch_tiles" / "tiles", contracted["content"]),
             what=f"stitch {sample}",
+            threads=snakemake.threads,
         )
     # What was made of other labels than those to come would be worse than nothing.
     for product in params.products:
@@ -41,8 +42,7 @@ with logged(snakemake.log[0]):
         factors=[tuple(factors) for factors in summary["levels"]],
     )
     identity = fingerprint(
-        fragments=segmented["content"],
-        persistence=persistence,
+        basins=contracted["content"],
         min_size=params.min_size,
         code=fingerprint_of_files(snakemake.input.code),
     )

@@ -1,7 +1,8 @@
 """The watershed in plain Python, for reading: whole array, no tiles, no compiler.
 
 It shares no code with the library. Voxels are visited from high to low, so a voxel's highest
-neighbour has its basin by then.
+neighbour has its basin by then. A pass is a pair of neighbours; from each voxel, in the same order,
+passes lead to its higher neighbours.
 """
 
 from itertools import product
@@ -27,14 +28,6 @@ def watershed(landscape, *, threshold, persistence, min_size=0):
         highest = min([p, *neighbours(p)], key=rank)
         peak_of[p] = p if highest == p else peak_of[highest]
 
-    saddles = {}
-    for p in height:
-        for q in neighbours(p):
-            pair = tuple(sorted((peak_of[p], peak_of[q]), key=position.get))
-            if pair[0] != pair[1]:
-                lower = min(height[p], height[q])
-                saddles[pair] = max(saddles.get(pair, lower), lower)
-
     joined = {peak: peak for peak in peak_of.values()}
 
     def top(peak):
@@ -42,13 +35,10 @@ def watershed(landscape, *, threshold, persistence, min_size=0):
             peak = joined[peak]
         return peak
 
-    def order(item):
-        (a, b), saddle = item
-        return -saddle, position[a], position[b]
-
-    for (a, b), saddle in sorted(saddles.items(), key=order):
-        high, low = sorted((top(a), top(b)), key=rank)
-        if high != low and height[low] - saddle < persistence:
+    passes = [(p, q) for p in height for q in neighbours(p) if rank(q) < rank(p)]
+    for p, q in sorted(passes, key=lambda pair: (rank(pair[0]), position[pair[1]])):
+        high, low = sorted((top(peak_of[p]), top(peak_of[q])), key=rank)
+        if high != low and height[low] - height[p] < persistence:
             joined[low] = high
 
     members = {}

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosaicell.geometry import Box, Grid
+from mosaicell.geometry import Box, Grid, cube
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 GRIDS = st.builds(Grid, SHAPES, st.tuples(*[st.integers(1, 12)] * 3))
@@ -91,3 +92,27 @@ def test_a_box_seen_from_another_finds_the_same_voxels_in_its_array(box, outer):
         np.testing.assert_array_equal(
             part[inner.seen_from(outer.start).slices], volume[inner.slices]
         )
+
+
+@pytest.mark.parametrize(
+    ("shape", "voxels", "expected"),
+    [
+        ((1000, 1000, 1000), 64**3, (64, 64, 64)),
+        ((1000, 1000, 1000), 256**3, (256, 256, 256)),
+        ((1, 2000, 2000), 64**3, (1, 512, 512)),
+        ((1, 1, 1), 64**3, (1, 1, 1)),
+        ((30, 128, 128), 64**3, (32, 64, 128)),
+        ((3, 5, 7), 64**3, (4, 8, 8)),
+    ],
+)
+def test_a_cube_is_as_cubic_as_the_volume_allows(shape, voxels, expected):
+    assert cube(shape, voxels) == expected
+
+
+@given(shape=st.tuples(*[st.integers(1, 3000)] * 3), exponent=st.integers(0, 24))
+def test_a_cube_has_no_more_voxels_than_allowed_and_edges_that_are_powers_of_two(shape, exponent):
+    edges = cube(shape, 2**exponent)
+    assert prod(edges) <= 2**exponent
+    for edge, length in zip(edges, shape, strict=True):
+        assert edge.bit_count() == 1
+        assert edge < 2 * length

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosaicell import ingest as module
-from mosaicell.geometry import Box
+from mosaicell.geometry import Box, cube
 from mosaicell.ingest import ingest, ingest_landscape
 from mosaicell.intensity import histogram, limits
 from mosaicell.omezarr import label_attributes, labels_attributes
 from mosaicell.pyramid import halve
 from mosaicell.sources import open_source
-from mosaicell.store import CHUNK_VOXELS, SHARD_VOXELS, cube, write_group
+from mosaicell.store import CHUNK_VOXELS, SHARD_VOXELS, write_group
 from test_sources import (
     ONE_CHANNEL_FORMATS,
     TWO_CHANNEL_FORMATS,

@@ -10,8 +10,9 @@ from mosaicell.jobs.labels import lay_out_labels, write_labels
 from mosaicell.jobs.measure import gather_cells, measure_tiles
 from mosaicell.jobs.segment import segment_tiles
 from mosaicell.jobs.shards import check_shards, fill_shards
-from mosaicell.jobs.stitch import stitch_tiles
+from mosaicell.jobs.stitch import stitch_tiles, stitch_volume
 from mosaicell.records import Records, forget_jobs, reopening, write_job_record
+from mosaicell.smooth import smooth
 from mosaicell.store import DamagedError, lay_out, shard_grid
 
 SHAPE = (20, 30, 40)
@@ -39,7 +40,7 @@ def landscape(tmp_path):
 CHOSEN = {"threshold": 0.3, "persistence": 0.05, "min_size": 5}
 
 
-def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
+def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3, sigma=(0, 0, 0)):
     """All stages from the landscape on; the labels' arrays and the table."""
     monkeypatch.setattr("mosaicell.jobs.labels.SHARD_VOXELS", shard_voxels)
     monkeypatch.setattr("mosaicell.jobs.labels.CHUNK_VOXELS", 8**3)
@@ -51,17 +52,25 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
         tiles,
         tiles=range(len(grid)),
         threshold=CHOSEN["threshold"],
+        sigma=sigma,
         records=Records(folder / "segment", "a"),
         predicted=None,
         **common,
     )
-    stitched = stitch_tiles(
+    stitch_tiles(
         tiles,
-        grid=grid,
+        tiles=range(len(grid)),
+        persistence=CHOSEN["persistence"],
+        records=Records(folder / "stitch_tiles", "a"),
+        segmented=Records(folder / "segment", "a"),
+        **common,
+    )
+    stitched = stitch_volume(
+        tiles,
         persistence=CHOSEN["persistence"],
         min_size=CHOSEN["min_size"],
-        segmented=Records(folder / "segment", "a"),
-        what="test",
+        contracted=Records(folder / "stitch_tiles", "a"),
+        **common,
     )
     levels = lay_out_labels(folder / "labels", shape=SHAPE, dtype=stitched.dtype, factors=FACTORS)
     write_labels(
@@ -86,9 +95,9 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3):
 
 
 @pytest.mark.parametrize("tile", [SHAPE, (7, 9, 40), (16, 16, 16), (3, 30, 5)])
-@pytest.mark.parametrize("crop_voxels", [4 * 256**3, 50])
+@pytest.mark.parametrize(("crop_voxels", "sigma"), [(4 * 256**3, (0, 0, 0)), (50, (1.0, 0.5, 2.0))])
 def test_labels_levels_and_table_are_those_of_the_whole_array(
-    tmp_path, landscape, monkeypatch, tile, crop_voxels
+    tmp_path, landscape, monkeypatch, tile, crop_voxels, sigma
 ):
     monkeypatch.setattr(measure_job, "CROP_VOXELS", crop_voxels)
     image = lay_out(
@@ -100,8 +109,11 @@ def test_labels_levels_and_table_are_those_of_the_whole_array(
         dimension_names=("c", *AXES),
     )
     image[:] = np.random.default_rng(1).integers(0, 60000, (2, *SHAPE))
-    levels, table = run(tmp_path, landscape, tile=tile, image=image, monkeypatch=monkeypatch)
-    whole = watershed(landscape[:], **CHOSEN)
+    levels, table = run(
+        tmp_path, landscape, tile=tile, image=image, monkeypatch=monkeypatch, sigma=sigma
+    )
+    everything = {"box": Box((0, 0, 0), SHAPE), "volume": SHAPE}
+    whole = watershed(smooth(landscape[:], sigma=sigma, **everything), **CHOSEN)
     assert whole.max() > 5
     for level, factors in zip(levels, FACTORS, strict=True):
         np.testing.assert_array_equal(level, whole[tuple(slice(None, None, f) for f in factors)])
@@ -252,11 +264,58 @@ def test_a_tile_that_was_segmented_otherwise_is_not_stitched(tmp_path, landscape
         stitch_tiles(
             tmp_path / "tiles",
             grid=grid,
+            tiles=[0],
             persistence=0,
-            min_size=0,
+            records=Records(tmp_path / "stitch_tiles", "a"),
             segmented=Records(tmp_path / "segment", "0.3"),
             what="test",
         )
+
+
+@pytest.mark.parametrize("damage", [delete, cut, flip])
+def test_a_tile_whose_basins_are_not_as_recorded_is_stitched_again(tmp_path, landscape, damage):
+    grid = Grid(SHAPE, (10, 15, 20))
+    common = {"grid": grid, "what": "test"}
+    everything = range(len(grid))
+    segmented = Records(tmp_path / "segment", "a")
+    contracted = Records(tmp_path / "stitch_tiles", "a")
+    segment_tiles(
+        landscape,
+        tmp_path / "tiles",
+        tiles=everything,
+        threshold=0.3,
+        records=segmented,
+        predicted=None,
+        **common,
+    )
+
+    def fill():
+        return stitch_tiles(
+            tmp_path / "tiles",
+            tiles=everything,
+            persistence=0.05,
+            records=contracted,
+            segmented=segmented,
+            **common,
+        )
+
+    def finish():
+        stitch_volume(
+            tmp_path / "tiles", persistence=0.05, min_size=5, contracted=contracted, **common
+        )
+        return {path: path.read_bytes() for path in (tmp_path / "tiles").iterdir()}
+
+    assert fill() == 8
+    assert fill() == 0
+    before = finish()
+    damage(tmp_path / "tiles" / "000003.basins")
+    with pytest.raises(DamagedError, match=r"000003\.basins is damaged or missing"):
+        finish()
+    assert fill() == 1
+    assert finish() == before
+    (tmp_path / "stitch_tiles" / "000006.json").unlink()
+    with pytest.raises(DamagedError, match=r"tile 6 in .+ was not stitched"):
+        finish()
 
 
 def test_damage_has_the_jobs_run_again_that_may_have_done_it(tmp_path):

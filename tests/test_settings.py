@@ -1,5 +1,7 @@
 """Configuration and sample sheet: completed, or refused in one sentence."""
 
+import json
+
 import pytest
 import yaml
 
@@ -49,6 +51,24 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         ({"segment": {"persistence": float("inf")}}, "persistence is Infinity"),
         ({"segment": {"min_size": 1.5}}, "min_size is 1.5; allowed is a whole number"),
         ({"segment": {"top_model": "magic"}}, 'top_model is "magic"; allowed is watershed'),
+        (
+            {"segment": {"sigma": 1}},
+            "segment.sigma is 1; allowed is null, {um: ...} or {voxel",
+        ),
+        ({"segment": {"sigma": "1 um"}}, 'segment.sigma is "1 um"; allowed is null, {um: ...} or'),
+        ({"segment": {"sigma": {}}}, "segment.sigma is {}; allowed is null, {um: ...} or"),
+        ({"segment": {"sigma": {"um": 1, "voxel": 1}}}, 'sigma is {"um": 1, "voxel": 1}; allowed'),
+        ({"segment": {"sigma": {"voxels": 1}}}, "write 'voxel' if that is meant"),
+        ({"segment": {"sigma": {"um": -1}}}, "segment.sigma.um is -1; allowed is null, {um: ...}"),
+        ({"segment": {"sigma": {"um": None}}}, "segment.sigma.um is null; allowed is null, {um"),
+        ({"segment": {"sigma": {"um": [1, 2]}}}, "segment.sigma.um is [1, 2]; allowed is null, {"),
+        ({"segment": {"sigma": {"um": [1, 2, "3"]}}}, 'sigma.um is "3"; allowed is null, {um: ...'),
+        (
+            {"segment": {"sigma": {"um": float("inf")}}},
+            "sigma.um is Infinity; allowed is null,",
+        ),
+        ({"segment": {"sigma": {"voxel": 33}}}, "33; allowed is null, {um: ...} or {voxel: ...}"),
+        ({"segment": {"sigma": {"voxel": [0, 0, 33]}}}, "voxel is 33; allowed is null, {um: ...}"),
         ({"segment": "{threshold: 1}"}, "put the section into a file"),
         ({"segment": None}, "segment is null; allowed is a section of keys"),
         ({"tile": {"shape": [64, 64]}}, "tile.shape is [64, 64]; allowed is a list of 3 values"),
@@ -192,6 +212,57 @@ def test_the_diameter_of_a_sample_goes_before_that_of_the_configuration():
     assert settings.diameter(config, sample(diameter=4.0, landscape="l.tif")) is None
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        ({"voxel": 2}, {"voxel": [2.0, 2.0, 2.0]}),
+        ({"um": [0, 1, 0.5]}, {"um": [0.0, 1.0, 0.5]}),
+        ({"um": 0}, None),
+        ({"voxel": [0, 0, 0.0]}, None),
+    ],
+)
+def test_a_sigma_is_given_for_each_axis_or_is_null(given, expected):
+    config = settings.read_config({"segment": {"sigma": given}})
+    assert config["segment"]["sigma"] == expected
+    assert settings.read_config(config) == config
+
+
+def test_a_sigma_too_large_for_the_voxels_of_the_sheet_is_refused():
+    config = settings.read_config({"segment": {"sigma": {"um": 10}}})
+    samples = {"a": sample(voxel_size=(1.0, 1.0, 1.0)), "b": sample()}
+    settings.check_sigma(config, samples)
+    samples["c"] = sample(name="c", voxel_size=(1.0, 1.0, 0.1))
+    with pytest.raises(settings.SettingsError, match=r"sample 'c': sigma is \(10.*allowed.* 32"):
+        settings.check_sigma(config, samples)
+
+
+@pytest.mark.parametrize(
+    ("segment", "of_sample", "needed"),
+    [
+        ({}, {}, False),
+        ({}, {"diameter": 4.0}, True),
+        ({"sigma": {"voxel": 1}}, {}, False),
+        ({"sigma": {"um": 1}}, {}, True),
+        ({"sigma": {"um": 1}}, {"landscape": "l.tif"}, True),
+        ({"sigma": {"um": 1}}, {"voxel_size": (1.0, 1.0, 1.0)}, False),
+        ({"sigma": {"um": 0}}, {}, False),
+    ],
+)
+def test_a_length_in_um_needs_the_voxel_size_from_the_image_or_the_sheet(
+    segment, of_sample, needed
+):
+    config = settings.read_config({"segment": segment})
+    assert settings.needs_voxel_size(config, sample(**of_sample)) == needed
+
+
+def test_table_and_report_say_by_how_much_was_smoothed():
+    config = settings.read_config({"segment": {"sigma": {"um": [1, 0.5, 0.5]}}})
+    said = json.loads(settings.origin(config, sample(), CARD)["parameters"])
+    assert said["sigma"] == {"um": [1.0, 0.5, 0.5]}
+    assert settings.facts(config, sample(), CARD)["Parameters"]["sigma"] == "1 x 0.5 x 0.5 um"
+
+
 def test_the_origin_of_a_result_names_neither_tiles_nor_jobs():
     origins = [
         settings.origin(settings.read_config({"tile": tile}), sample(), CARD)
@@ -205,7 +276,9 @@ def test_the_code_of_a_rule_is_all_that_its_script_imports_and_no_more():
         return {path.stem for path in settings.library(script)}
 
     shared = {"tiles", "shards", "geometry", "records", "store", "progress"}
-    assert names("segment") == shared | {"segment"}
+    cutting = {"cut", "segment", "segment_tensor", "smooth", "smooth_tensor", "frame", "pointers"}
+    cutting |= {"passes", "merging", "rim"}
+    assert names("segment") == shared | cutting
     assert "measure" not in names("predict") | names("segment") | names("stitch")
     assert "report" not in names("measure")
 

@@ -1,20 +1,16 @@
 """Stores keep what fits, replace what does not, notice damage, and write files whole or not."""
 
 import os
-from math import prod
 
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mosaicell.geometry import Box
 from mosaicell.store import (
     DamagedError,
     checksum,
     checksum_of_files,
-    cube,
     lay_out,
     open_array,
     read,
@@ -37,30 +33,6 @@ LAYOUT = {
     "dimension_names": ("c", "z", "y", "x"),
 }
 WHOLE = Box((0, 0, 0), (10, 20, 30))
-
-
-@pytest.mark.parametrize(
-    ("shape", "voxels", "expected"),
-    [
-        ((1000, 1000, 1000), 64**3, (64, 64, 64)),
-        ((1000, 1000, 1000), 256**3, (256, 256, 256)),
-        ((1, 2000, 2000), 64**3, (1, 512, 512)),
-        ((1, 1, 1), 64**3, (1, 1, 1)),
-        ((30, 128, 128), 64**3, (32, 64, 128)),
-        ((3, 5, 7), 64**3, (4, 8, 8)),
-    ],
-)
-def test_a_cube_is_as_cubic_as_the_volume_allows(shape, voxels, expected):
-    assert cube(shape, voxels) == expected
-
-
-@given(shape=st.tuples(*[st.integers(1, 3000)] * 3), exponent=st.integers(0, 24))
-def test_a_cube_has_no_more_voxels_than_allowed_and_edges_that_are_powers_of_two(shape, exponent):
-    edges = cube(shape, 2**exponent)
-    assert prod(edges) <= 2**exponent
-    for edge, length in zip(edges, shape, strict=True):
-        assert edge.bit_count() == 1
-        assert edge < 2 * length
 
 
 def test_laying_out_again_keeps_what_is_stored(tmp_path):

@@ -8,9 +8,12 @@ from hypothesis.extra import numpy as hnp
 
 import mosaicell
 import reference
-from mosaicell.geometry import Grid
-from mosaicell.segment import HALO, segment, thin
-from mosaicell.stitch import merge, stitch
+from mosaicell.frame import HALO
+from mosaicell.geometry import Box, Grid
+from mosaicell.rim import rim
+from mosaicell.segment import segment
+from mosaicell.smooth import smooth
+from mosaicell.stitch import contract_tile, stitch
 
 DTYPES = (
     np.bool_,
@@ -58,6 +61,44 @@ def test_any_tiling_gives_the_labels_of_the_plain_reference(landscape, chosen, t
     assert whole.dtype == tiled.dtype == np.uint32
 
 
+@given(
+    st.lists(st.integers(0, 2**32), min_size=0, max_size=4),
+    st.tuples(*[st.integers(1, 6)] * 3),
+    parameters,
+    st.tuples(*[st.integers(1, 6)] * 3),
+)
+def test_frames_of_a_movie_never_merge_and_share_no_id(seeds, shape, chosen, tile_shape):
+    frames = [np.random.default_rng(seed).integers(0, 6, shape) for seed in seeds]
+    movie = np.array(frames).reshape(-1, *shape)
+    labels = mosaicell.watershed(movie, **chosen, tile_shape=tile_shape, threads=2)
+    assert labels.shape == movie.shape
+    n_cells = 0
+    for frame, found in zip(movie, labels, strict=True):
+        expected = reference.watershed(frame, **chosen)
+        np.testing.assert_array_equal(found, np.where(expected > 0, expected + n_cells, 0))
+        n_cells += expected.max()
+
+
+@given(
+    landscapes(),
+    parameters,
+    st.tuples(*[st.integers(1, 9)] * 3),
+    st.tuples(*[st.sampled_from([0.0, 0.3, 0.8])] * 3),
+)
+def test_a_smoothed_landscape_is_the_same_in_tiles(landscape, chosen, tile_shape, sigma):
+    smoothed = smooth(
+        landscape,
+        sigma=sigma,
+        box=Box((0, 0, 0), landscape.shape),
+        volume=landscape.shape,
+    )
+    expected = reference.watershed(smoothed, **chosen)
+    whole = mosaicell.watershed(landscape, **chosen, sigma=sigma)
+    tiled = mosaicell.watershed(landscape, **chosen, sigma=sigma, tile_shape=tile_shape)
+    np.testing.assert_array_equal(whole, expected)
+    np.testing.assert_array_equal(tiled, expected)
+
+
 @given(landscapes(), parameters)
 def test_an_image_of_two_axes_is_a_volume_of_one_plane(landscape, chosen):
     plane = landscape[0]
@@ -97,6 +138,27 @@ def test_cells_are_numbered_in_the_order_of_their_peaks():
     np.testing.assert_array_equal(labels, [[0, 1, 0, 2, 0, 3]])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 1e300, -1e300])
+def test_the_threshold_is_never_rounded_to_the_dtype_of_the_landscape(dtype, threshold):
+    near = np.array(threshold, dtype) if abs(threshold) < 2 else np.array(1, dtype)
+    values = np.array([[np.nextafter(near, dtype(-9)), near, np.nextafter(near, dtype(9))]])
+    labels = mosaicell.watershed(values, threshold=threshold, persistence=0)
+    expected = [[float(value) > threshold for value in values[0]]]
+    np.testing.assert_array_equal(labels > 0, expected)
+
+
+def test_minus_zero_is_as_high_as_zero():
+    values = np.array([[-1, 0, -1, -0.0, -1, 0, -1]])
+    labels = [
+        mosaicell.watershed(one, threshold=-2, persistence=persistence)
+        for one in (values, np.abs(values) * np.sign(values))
+        for persistence in (0.5, 1, 2)
+    ]
+    for one, other in zip(labels[:3], labels[3:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(("persistence", "cells"), [(0, 2), (2, 2), (2.01, 1)])
 def test_a_peak_is_a_cell_if_it_rises_by_at_least_the_persistence(persistence, cells):
     landscape = np.array([[1, 5, 3, 6, 1]])
@@ -110,7 +172,7 @@ def test_cells_of_fewer_voxels_than_min_size_are_dropped(min_size, cells):
     assert labels.max() == cells
 
 
-@pytest.mark.parametrize("shape", [(0, 4, 4), (0, 3), (3, 0)])
+@pytest.mark.parametrize("shape", [(0, 4, 4), (0, 3), (3, 0), (0, 2, 2, 2), (2, 0, 2, 2)])
 def test_an_empty_array_has_no_cells(shape):
     labels = mosaicell.watershed(np.zeros(shape), threshold=0, persistence=0)
     assert labels.shape == shape
@@ -123,11 +185,13 @@ def test_an_empty_array_has_no_cells(shape):
         ({"landscape": np.array([[0, np.inf]])}, "inf at voxel"),
         ({"landscape": np.array([[0, 2**60]])}, "integers up to"),
         ({"landscape": np.zeros((2, 2), complex)}, "complex128"),
-        ({"landscape": np.zeros((2, 2, 2, 2))}, "4 axes"),
+        ({"landscape": np.zeros((2,) * 5)}, "5 axes"),
+        ({"landscape": np.zeros(2)}, "1 axes"),
         ({"threshold": np.nan}, "threshold is nan"),
         ({"persistence": -1}, "persistence is -1"),
         ({"persistence": np.inf}, "persistence is inf"),
         ({"min_size": -1}, "min_size is -1"),
+        ({"sigma": -1}, "sigma is -1"),
         ({"tile_shape": (0, 2, 2)}, "tile_shape is"),
         ({"tile_shape": (2, 2, 2, 2)}, "tile_shape is"),
         ({"tile_shape": (2.5, 2, 2)}, "tile_shape is"),
@@ -141,53 +205,25 @@ def test_what_has_no_meaning_is_refused_in_one_sentence(change, said):
     assert "\n" not in str(refusal.value)
 
 
-@st.composite
-def graphs(draw):
-    """A random graph with many ties, its peaks above all saddles that touch them."""
-    n = draw(st.integers(1, 12))
-    pairs = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda p: p[0] < p[1])
-    edges = sorted(draw(st.sets(pairs, max_size=40))) if n > 1 else []
-    saddle = np.array([draw(st.integers(0, 6)) for _ in edges], float)
-    peak = np.array([draw(st.integers(0, 9)) for _ in range(n)], float)
-    a, b = np.array(edges, np.int64).reshape(-1, 2).T
-    np.maximum.at(peak, a, saddle)
-    np.maximum.at(peak, b, saddle)
-    return a, b, saddle, peak
-
-
-@given(graphs(), st.sampled_from([0.0, 1.0, 2.0, 4.0, 100.0]))
-def test_thinning_the_edges_never_changes_the_merging(graph, persistence):
-    a, b, saddle, peak = graph
-    thinned = thin(a, b, saddle, n_nodes=peak.size)
-    assert len(thinned[0]) <= len(a)
-    np.testing.assert_array_equal(
-        merge(*thinned, peak, persistence=persistence),
-        merge(a, b, saddle, peak, persistence=persistence),
-    )
-
-
-def test_without_ties_thinning_leaves_a_forest():
-    rng = np.random.default_rng(0)
-    a, b = np.triu_indices(20, 1)
-    thinned = thin(a, b, rng.permutation(a.size).astype(float), n_nodes=20)
-    assert len(thinned[0]) == 19
-
-
-@given(landscapes(), parameters, st.tuples(*[st.integers(1, 9)] * 3))
-def test_tiles_know_the_cells_whose_peaks_they_hold(landscape, chosen, tile_shape):
+@given(landscapes(), parameters, st.tuples(*[st.integers(1, 9)] * 3), st.randoms())
+def test_tiles_know_the_cells_whose_peaks_they_hold(landscape, chosen, tile_shape, random):
     volume = landscape.shape
     grid = Grid(volume, tile_shape)
     threshold = chosen.pop("threshold")
-    graphs = [
-        segment(
-            landscape[core.grown(HALO, volume).slices],
-            core=core,
-            volume=volume,
-            threshold=threshold,
-        )[1]
-        for core in grid
-    ]
-    stitched = stitch(graphs.__getitem__, grid=grid, **chosen)
+    order = list(range(len(grid)))
+    random.shuffle(order)
+    rims, graphs, basins = {}, {}, {}
+    for tile in order:
+        core = grid[tile]
+        values = landscape[core.grown(HALO, volume).slices]
+        fragments, graphs[tile] = segment(values, core=core, volume=volume, threshold=threshold)
+        rims[tile] = rim(fragments, volume)
+    random.shuffle(order)
+    for tile in order:
+        basins[tile] = contract_tile(
+            tile, graphs[tile], rims.__getitem__, grid=grid, persistence=chosen["persistence"]
+        )
+    stitched = stitch(basins.__getitem__, grid=grid, **chosen)
     labels = reference.watershed(landscape, threshold=threshold, **chosen)
     found = 0
     for tile, core in enumerate(grid):

@@ -12,6 +12,8 @@ import tifffile
 import zarr
 
 import mosaicell
+from mosaicell.geometry import Box
+from mosaicell.smooth import smooth
 from running import files, products, run, run_and_kill, write_sheet
 
 SEGMENT = {"threshold": 0.25, "persistence": 0.08, "min_size": 20}
@@ -167,6 +169,40 @@ def test_a_finished_run_has_nothing_to_do_and_a_change_costs_what_it_must(
     )
 
 
+@pytest.mark.slow
+def test_a_smoothed_landscape_gives_byte_identical_labels_and_table_for_any_tiles(tmp_path, hills):
+    row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
+    results = {}
+    for tile_shape in ([256, 256, 256], [20, 30, 40], [7, 64, 9]):
+        folder = tmp_path / "x".join(map(str, tile_shape))
+        folder.mkdir()
+        config = with_sheet(
+            folder,
+            [row | VOXEL_SIZE],
+            tile={"shape": tile_shape, "jobs": 2},
+            segment=SEGMENT | {"sigma": {"um": [0, 0.5, 0.5]}},
+        )
+        run(folder, config, "results/hills/cells.parquet")
+        results[folder] = products(folder, "hills")
+    first, *others = results
+    for other in others:
+        assert results[other] == results[first], f"{other.name} differs from {first.name}"
+
+    landscape = tifffile.imread(hills / "landscape.tif")
+    box = Box((0, 0, 0), landscape.shape)
+    smoothed = smooth(landscape, sigma=(0, 1.0, 1.0), box=box, volume=landscape.shape)
+    labels = zarr.open_array(first / "results/hills/hills.ome.zarr/labels/cells/0", mode="r")[:]
+    np.testing.assert_array_equal(labels, mosaicell.watershed(smoothed, **SEGMENT))
+    assert labels.max() > 10
+
+
+def test_another_sigma_cuts_the_landscape_again_and_redoes_nothing_before(again, finished_run):
+    config = finished_run[1] | {"segment": SEGMENT | {"sigma": {"um": 0.5}}}
+    planned = run(again, config, "--dry-run", "--quiet", "host")
+    assert "rule segment:" in planned
+    assert "rule ingest:" not in planned
+
+
 def test_a_change_there_and_back_with_other_numbers_of_jobs_gives_the_first_result(
     again, finished_run
 ):
@@ -305,6 +341,7 @@ def test_a_sample_gets_its_image_its_table_its_report_and_no_more(finished):
     report = (finished / "hills/report.html").read_text()
     assert "hills" in report
     assert "data:image/png;base64," in report
+    assert "No seam is visible where tiles meet." in report
 
 
 def test_a_landscape_without_cells_gives_an_empty_table_and_a_report(tmp_path, hills):
@@ -320,6 +357,8 @@ def test_a_landscape_without_cells_gives_an_empty_table_and_a_report(tmp_path, h
     [
         ({"segmet": {}}, {}, "segmet is not known"),
         ({"segment": {"threshold": "high"}}, {}, "segment.threshold is"),
+        ({"segment": {"sigma": 1.5}}, {}, "segment.sigma is 1.5"),
+        ({"segment": {"sigma": {"um": 40}}}, VOXEL_SIZE, "from 0 to 32"),
         ({"predict": {"model": "nuclei-9d"}}, {}, "nuclei-9d"),
         ({}, {"image": "nowhere.tif"}, "nowhere.tif"),
         ({}, {"colour": "red"}, "colour is not known"),
@@ -339,6 +378,15 @@ def test_what_cannot_run_is_refused_before_any_work(tmp_path, monkeypatch, confi
     assert "allowed" in printed
     assert "Traceback" not in printed
     assert not (tmp_path / "results").exists()
+
+
+def test_a_sigma_in_um_is_refused_at_once_where_the_voxel_size_is_unknown(tmp_path, hills):
+    row = {"sample": "a", "image": hills / "image.tif"}
+    config = with_sheet(tmp_path, [row], segment={"sigma": {"um": 0.5}})
+    printed = run(tmp_path, config, fails=True)
+    assert "add them to the sample sheet, or give sigma in voxels" in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "results/work/a/predict").exists()
 
 
 def test_an_image_that_cannot_be_read_is_refused_in_its_log(tmp_path):

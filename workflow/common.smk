@@ -11,6 +11,7 @@ try:
     WEIGHTS, CARD = model.find(config["predict"]["model"])
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
+    settings.check_sigma(config, SAMPLES)
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -50,13 +51,27 @@ def listing(field):
 def benchmarks(sample):
     """Files in which Snakemake writes what each stage of a sample took."""
     folder = str(WORK / "benchmarks").format(sample=sample)
-    many = ["predict", "segment", "measure_labels", "measure_cells"]
+    stages = [
+        "ingest",
+        "predict",
+        "segment",
+        "stitch_tiles",
+        "stitch",
+        "measure_labels",
+        "measure_cells",
+        "measure",
+    ]
     if SAMPLES[sample].landscape:
-        many.remove("predict")
-    files = {stage: [f"{folder}/{stage}-{job}.tsv" for job in JOBS] for stage in many}
-    once = {stage: [f"{folder}/{stage}.tsv"] for stage in ("ingest", "stitch", "measure")}
-    order = ["ingest", "predict", "segment", "stitch", "measure_labels", "measure_cells", "measure"]
-    return {stage: (files | once)[stage] for stage in order if stage in files | once}
+        stages.remove("predict")
+    once = {"ingest", "stitch", "measure"}
+    return {
+        stage: (
+            [f"{folder}/{stage}.tsv"]
+            if stage in once
+            else [f"{folder}/{stage}-{job}.tsv" for job in JOBS]
+        )
+        for stage in stages
+    }
 
 
 def predictions(wildcards):

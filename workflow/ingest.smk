@@ -20,7 +20,8 @@ rule ingest:
         channel=of_sample("channel"),
         image_listing=listing("image"),
         landscape_listing=listing("landscape"),
-        needs_voxel_size=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample])
-        is not None,
+        needs_voxel_size=lambda wildcards: settings.needs_voxel_size(
+            config, SAMPLES[wildcards.sample]
+        ),
     script:
         "../scripts/ingest.py"

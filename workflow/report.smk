@@ -4,6 +4,8 @@ rule report:
         cells=TABLE,
         labels=STORE / "labels/cells/zarr.json",
         summary=SUMMARY,
+        stitched=WORK / "stitch.json",
+        written=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
         scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
         code=code("report"),
         template=str(settings.SCHEMAS.parent / "mosaicell" / "report.html.j2"),

@@ -17,5 +17,6 @@ rule segment:
         jobs=len(JOBS),
         tile_shape=config["tile"]["shape"],
         threshold=config["segment"]["threshold"],
+        sigma=config["segment"]["sigma"],
     script:
         "../scripts/segment.py"

@@ -21,6 +21,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from mosaicell.smooth import sigma_in_voxels
 from mosaicell.version import __version__
 
 
@@ -109,7 +110,7 @@ def _sentence(error: ValidationError, rules: dict) -> str:
         return f"{missing[0]} is missing; it is needed in every row: add it"
     rule = rules
     for part in error.path:
-        if isinstance(part, str):  # a list is described as a whole, not item by item
+        if rule.get("type") == "object":  # a list or a choice is described as a whole
             rule = rule["properties"][part]
     came = json.dumps(error.instance, default=str)
     hint = "correct it"
@@ -122,6 +123,8 @@ def _allowed(rule: dict) -> str:
     """What a rule of a schema allows, in words."""
     if "enum" in rule:
         return " or ".join(map(str, rule["enum"]))
+    if "maxProperties" in rule:
+        return rule["$comment"]
     if rule.get("type") == "array":
         item = rule["items"]
         return f"a list of {rule['minItems']} values, each {_allowed(item)}"
@@ -141,8 +144,14 @@ def _allowed(rule: dict) -> str:
 
 
 def read_config(given: dict) -> dict:
-    """The configuration, complete and checked."""
-    return complete(given, schema("config"), "config: ")
+    """The configuration, complete and checked; `segment.sigma` has a value for each axis."""
+    config = complete(given, schema("config"), "config: ")
+    if config["segment"]["sigma"] is not None:
+        ((unit, sigma),) = config["segment"]["sigma"].items()
+        per_axis = sigma if isinstance(sigma, list) else [sigma] * 3
+        # Zeros are as good as null, and need no voxel size.
+        config["segment"]["sigma"] = {unit: [float(s) for s in per_axis]} if any(per_axis) else None
+    return config
 
 
 def read_samples(path: str, results: str) -> dict[str, Sample]:
@@ -338,11 +347,32 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
         config["segment"][key] = card[key]
 
 
+def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
+    """Refuse a sigma that is too large for the voxels of a sample, where the sheet gives them.
+
+    Raises
+    ------
+    SettingsError
+    """
+    for sample in samples.values():
+        if sample.voxel_size:
+            try:
+                sigma_in_voxels(**(config["segment"]["sigma"] or {}), voxel_size=sample.voxel_size)
+            except ValueError as error:
+                raise SettingsError(f"config: segment, sample {sample.name!r}: {error}") from None
+
+
 def diameter(config: dict, sample: Sample) -> float | None:
     """Typical diameter (um) to which a sample's image is scaled before it is predicted."""
     if sample.landscape:
         return None
     return sample.diameter or config["predict"]["diameter"]
+
+
+def needs_voxel_size(config: dict, sample: Sample) -> bool:
+    """Whether the image must say how large a voxel is, since a length in um came."""
+    in_um = diameter(config, sample) is not None or "um" in (config["segment"]["sigma"] or {})
+    return in_um and sample.voxel_size is None
 
 
 def parameters(config: dict, sample: Sample, card: dict) -> dict:
@@ -370,7 +400,7 @@ def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]
     sections = {
         "Input": {"image": sample.image, "channel": str(sample.channel)},
         "Parameters": {
-            **{key: str(value) for key, value in parameters(config, sample, card).items()},
+            **{key: _words(value) for key, value in parameters(config, sample, card).items()},
             "tile shape (voxels)": " x ".join(map(str, config["tile"]["shape"])),
             "jobs a stage": str(config["tile"]["jobs"]),
         },
@@ -381,3 +411,11 @@ def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]
     if sample.landscape:
         sections["Input"]["landscape"] = sample.landscape
     return sections
+
+
+def _words(parameter: object) -> str:
+    """A parameter as the report says it; of one with a unit, the values and the unit."""
+    if isinstance(parameter, dict):
+        ((unit, values),) = parameter.items()
+        return f"{' x '.join(f'{value:g}' for value in values)} {unit}"
+    return str(parameter)

@@ -1,8 +1,29 @@
-# stitch: fragments of all tiles -> cells; the one step that sees the whole sample.
+# stitch: what each tile can decide alone, then cells; the last step sees the whole sample.
+rule stitch_tiles:
+    input:
+        summary=SUMMARY,
+        segmented=expand(WORK / "segment/{job}.json", job=JOBS, allow_missing=True),
+        code=code("stitch_tiles"),
+    output:
+        WORK / "stitch_tiles/{job}.json",
+    log:
+        WORK / "logs/stitch_tiles-{job}.log",
+    benchmark:
+        WORK / "benchmarks/stitch_tiles-{job}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        jobs=len(JOBS),
+        persistence=config["segment"]["persistence"],
+    script:
+        "../scripts/stitch_tiles.py"
+
+
 rule stitch:
     input:
         summary=SUMMARY,
         segmented=expand(WORK / "segment/{job}.json", job=JOBS, allow_missing=True),
+        contracted=expand(WORK / "stitch_tiles/{job}.json", job=JOBS, allow_missing=True),
         code=code("stitch"),
     output:
         WORK / "stitch.json",
@@ -12,6 +33,7 @@ rule stitch:
         WORK / "benchmarks/stitch.tsv"
     conda:
         "../envs/environment.yaml"
+    threads: 4
     params:
         store=str(STORE),
         products=[str(TABLE), str(SCORES), str(REPORT)],

@@ -20,6 +20,20 @@ Triple = tuple[int, int, int]
 VoxelSize = tuple[float, float, float]  # um
 
 
+def cube(shape: Triple, voxels: int) -> Triple:
+    """A box of about `voxels` voxels, as near to a cube as the volume allows; edges: powers of 2.
+
+    A thin volume gets flat boxes: (1, 512, 512) for a 2D image and 64**3 voxels.
+    """
+    edges = [1, 1, 1]
+    while prod(edges) * 2 <= voxels:
+        growing = [axis for axis in (2, 1, 0) if edges[axis] < shape[axis]]
+        if not growing:
+            break
+        edges[min(growing, key=lambda axis: edges[axis])] *= 2
+    return tuple(edges)
+
+
 @dataclass(frozen=True)
 class Box:
     """The voxels from `start` up to, not including, `stop`."""

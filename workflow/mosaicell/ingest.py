@@ -30,7 +30,7 @@ from tempfile import TemporaryFile
 import numpy as np
 import zarr
 
-from .geometry import Box, Grid, Triple, VoxelSize
+from .geometry import Box, Grid, Triple, VoxelSize, cube
 from .intensity import histogram, limits, n_bins
 from .omezarr import image_attributes
 from .progress import work_off
@@ -41,7 +41,6 @@ from .store import (
     CHUNK_VOXELS,
     SHARD_VOXELS,
     checksum,
-    cube,
     lay_out,
     remove_group,
     remove_levels,

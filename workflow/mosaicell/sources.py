@@ -64,12 +64,12 @@ def check_channel(image: Source, channel: int) -> None:
 
 
 def check_voxel_size(image: Source, given: Sequence[float] | None) -> None:
-    """Refuse an image of unknown voxel size (ValueError), where a diameter in um is given."""
+    """Refuse an image of unknown voxel size (ValueError), where a length in um is given."""
     if given is None and image.voxel_size is None:
         raise ValueError(
-            "a diameter in um came, but neither the sample sheet nor the image file says how "
-            "large a voxel is; needed are voxel_size_z, voxel_size_y and voxel_size_x: add them "
-            "to the sample sheet"
+            "a diameter or a sigma in um came, but neither the sample sheet nor the image file "
+            "says how large a voxel is; needed are voxel_size_z, voxel_size_y and voxel_size_x: "
+            "add them to the sample sheet, or give sigma in voxels"
         )
 
 

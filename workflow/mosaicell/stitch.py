@@ -1,37 +1,74 @@
 """The one global step: fragments of tiles become basins, basins become cells.
 
-Passes:
-1. Every exit is looked up in the rim of the tile that it leads to; following exits from tile to
-   tile gives each fragment the basin (the peak) to which it belongs.
-2. Edges and seams of the tiles become edges between basins; the highest of each pair is its
-   saddle.
-3. `merge`: saddles from high to low, ties by the order of the peaks in the volume. Where two
-   components meet, the one with the lower peak joins the higher if it rises above the saddle by
-   less than the persistence.
-4. Components of fewer than `min_size` voxels are dropped, the others get the ids 1..N in the
-   order of their peaks' linear indices.
+Idea: most of it is no global step at all. A tile decides alone what nothing outside can change,
+and hands on only what lies at its border; groups of tiles do the same with what their tiles hand
+on, then groups of groups, until one group holds all tiles and nothing is outside. How, and why the
+result is that of the whole volume at once, is told in `mosaicell.merging`.
+
+Steps:
+1. `contract_tile`, for each tile: the fragments of other tiles to which its exits lead are looked
+   up in their rims. That makes them links to names that all tiles know: (tile, fragment). In the
+   same way it is looked up to which of its own fragments the exits of others lead; no others are
+   known outside. What can be merged in the tile is merged; cells that lie inside are finished.
+2. `_contract_box`: a box of at most `TILES_OF_GROUP` tiles is contracted at once, and a larger
+   one as the two, four or eight boxes that halve it along each axis, one after the other.
+3. `_hand_out`: back down the same tree, each tile learns for its unfinished nodes to which cells
+   at the borders of tiles they came to belong.
+4. `_Ids`: cells of at least `min_size` voxels get the ids 1..N in the order of their peaks' linear
+   indices. The peaks of one layer of tiles are a range in this order, so they are counted layer
+   by layer.
 
 A tile gets back its `TileCells`: the id of each of its fragments, and the cells that it owns, those
 whose peak lies in its core.
 
-Limits: the fragments and edges of all tiles are in memory, about 300 bytes a fragment; rims are
-read again as they are needed and never all at once.
-
-Merging by persistence is that of Edelsbrunner, Letscher and Zomorodian 2002
-(doi 10.1007/s00454-002-2885-2).
+Limits: in memory are the cells at borders of tiles, about 100 bytes each, a number for each node
+that tiles hand on, about 10 bytes each, and the peaks of all cells of a layer of tiles.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise, product
+from threading import Lock
 
 import numpy as np
 from numba import njit
 
-from .geometry import Grid
-from .segment import TileGraph, find
+from .geometry import Box, Grid
+from .merging import Basins, contract
+from .rim import fragments_at
+from .segment import TileGraph
 
-RIMS_IN_MEMORY = 128
+TILES_OF_GROUP = 64
+LAYERS_IN_MEMORY = 2
+MOST_CELLS_OF_UINT32 = 2**32 - 1
+ALL_FACES = 0b111111  # low z, y, x, high z, y, x
+
+
+@dataclass(frozen=True)
+class TileBasins(Basins):
+    """A tile of which all is decided that can be decided in it, and what cannot.
+
+    Attributes
+    ----------
+    component : ndarray of uint32, (n + 1,)
+        Of fragment i: 1 to c if it belongs to a cell that is finished; c + 1 + k if it belongs to
+        node k of what is handed on. 0 for i = 0.
+    cell_peak : ndarray of int64, (c,)
+        Linear index in the volume of the peak of each finished cell.
+    cell_size : ndarray of int64, (c,)
+        Number of voxels.
+    cell_bbox : ndarray of int32, (c, 6)
+        First z, y, x and last z, y, x plus one.
+
+    The others are those of `merging.Basins`.
+    """
+
+    component: np.ndarray
+    cell_peak: np.ndarray
+    cell_size: np.ndarray
+    cell_bbox: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,75 +98,14 @@ class TileCells:
 
 @dataclass(frozen=True)
 class Stitched:
-    """The result of stitching: the number of cells, and what each tile needs of it."""
+    """The result of stitching: the number of cells, and what each tile needs of it.
+
+    `cells_of` reads the tile again, and is cheapest if tiles are asked for in their order.
+    """
 
     n_cells: int
     dtype: np.dtype
     cells_of: Callable[[int], TileCells]
-
-
-def stitch(
-    read: Callable[[int], TileGraph], *, grid: Grid, persistence: float, min_size: int
-) -> Stitched:
-    """Join the fragments of all tiles to cells.
-
-    Parameters
-    ----------
-    read : callable
-        Gives the graph of a tile by its number; it is called several times for a tile.
-    grid : Grid
-        The tiles of the volume.
-    persistence : float
-        A basin stays a cell of its own if its peak rises above the saddle to a higher one by at
-        least this much; in units of the landscape.
-    min_size : int
-        Cells of fewer voxels are dropped.
-
-    Returns
-    -------
-    Stitched
-    """
-    check_merging(persistence=persistence, min_size=min_size)
-    fragments = _Fragments(read, len(grid))
-    basin_of = _basin_of_fragments(read, grid, fragments)
-    peak_voxel, first = np.unique(fragments.end[basin_of], return_index=True)
-    basin = np.searchsorted(peak_voxel, fragments.end[basin_of])
-    peak = fragments.peak[basin_of[first]]
-
-    a, b, saddle = _edges_of_basins(read, grid, fragments, basin, peak_voxel.size)
-    component = merge(a, b, saddle, peak, persistence=persistence)
-
-    owner, member = np.unique(component, return_inverse=True)
-    cell_of_fragment = member[basin]
-    size = np.bincount(cell_of_fragment, fragments.size, minlength=owner.size).astype(np.int64)
-    bbox = np.full((owner.size, 6), np.iinfo(np.int64).max)
-    bbox[:, 3:] = 0
-    np.minimum.at(bbox[:, :3], cell_of_fragment, fragments.bbox[:, :3])
-    np.maximum.at(bbox[:, 3:], cell_of_fragment, fragments.bbox[:, 3:])
-
-    kept = size >= min_size
-    n_cells = int(kept.sum())
-    dtype = np.dtype(np.uint32 if n_cells < 2**32 else np.uint64)
-    ids = np.where(kept, np.cumsum(kept), 0).astype(dtype)
-    id_of_fragment = ids[cell_of_fragment]
-    cell_peak = peak_voxel[owner[kept]]
-    # Basins are ordered by peak; the tile of a cell is the tile of its peak's own fragment.
-    tile_of_cell = fragments.tile_of(basin_of[first][owner[kept]])
-    by_tile = np.argsort(tile_of_cell, kind="stable")
-    bounds = np.searchsorted(tile_of_cell[by_tile], np.arange(len(grid) + 1))
-    size, bbox = size[kept], bbox[kept]
-
-    def cells_of(tile: int) -> TileCells:
-        own = by_tile[bounds[tile] : bounds[tile + 1]]
-        return TileCells(
-            ids=np.concatenate(([0], id_of_fragment[fragments.slice_of(tile)])).astype(dtype),
-            label=(own + 1).astype(dtype),
-            peak=cell_peak[own],
-            size=size[own],
-            bbox=bbox[own],
-        )
-
-    return Stitched(n_cells, dtype, cells_of)
 
 
 def check_merging(*, persistence: float, min_size: int) -> None:
@@ -146,157 +122,375 @@ def check_merging(*, persistence: float, min_size: int) -> None:
         )
 
 
-class _Fragments:
-    """The fragments of all tiles in one numbering, from 0, tile after tile."""
-
-    def __init__(self, read: Callable[[int], TileGraph], n_tiles: int):
-        ends, exits, peaks, sizes, boxes, counts = [], [], [], [], [], []
-        for tile in range(n_tiles):
-            graph = read(tile)
-            ends.append(graph.end)
-            exits.append(graph.is_exit)
-            peaks.append(graph.peak)
-            sizes.append(graph.size)
-            boxes.append(graph.bbox)
-            counts.append(graph.end.size)
-        self.end = np.concatenate(ends)
-        self.is_exit = np.concatenate(exits)
-        self.peak = np.concatenate(peaks)
-        self.size = np.concatenate(sizes)
-        self.bbox = np.concatenate(boxes)
-        self.offsets = np.concatenate(([0], np.cumsum(counts)))
-
-    def slice_of(self, tile: int) -> slice:
-        return slice(self.offsets[tile], self.offsets[tile + 1])
-
-    def tile_of(self, fragment: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.offsets, fragment, side="right") - 1
-
-
-class _Rims:
-    """Finds the fragment of a voxel of any tile's rim."""
-
-    def __init__(self, read: Callable[[int], TileGraph], grid: Grid, fragments: _Fragments):
-        self.grid = grid
-        self.fragments = fragments
-
-        @lru_cache(maxsize=RIMS_IN_MEMORY)
-        def rim(tile: int) -> tuple[np.ndarray, np.ndarray]:
-            graph = read(tile)
-            return graph.rim_voxel, graph.rim_fragment
-
-        self.rim = rim
-
-    def fragments_of(self, voxels: np.ndarray) -> np.ndarray:
-        """Global fragment numbers of voxels given by their linear indices in the volume."""
-        position = np.stack(np.unravel_index(voxels, self.grid.shape), -1)
-        place = position // np.array(self.grid.tile)
-        tiles = np.ravel_multi_index(tuple(place.T), self.grid.counts)
-        found = np.empty(voxels.size, np.int64)
-        for tile in np.unique(tiles):
-            here = tiles == tile
-            rim_voxel, rim_fragment = self.rim(int(tile))
-            at = np.searchsorted(rim_voxel, voxels[here])
-            found[here] = self.fragments.offsets[tile] + rim_fragment[at] - 1
-        return found
-
-
-def _basin_of_fragments(
-    read: Callable[[int], TileGraph], grid: Grid, fragments: _Fragments
-) -> np.ndarray:
-    """Pass 1: for each fragment the fragment that holds the peak of its basin."""
-    rims = _Rims(read, grid, fragments)
-    parent = np.arange(fragments.end.size)
-    for tile in range(len(grid)):
-        leaving = np.flatnonzero(fragments.is_exit[fragments.slice_of(tile)])
-        leaving += fragments.offsets[tile]
-        parent[leaving] = rims.fragments_of(fragments.end[leaving])
-    while True:
-        further = parent[parent]
-        if np.array_equal(further, parent):
-            return parent
-        parent = further
-
-
-def _edges_of_basins(
-    read: Callable[[int], TileGraph],
-    grid: Grid,
-    fragments: _Fragments,
-    basin: np.ndarray,
-    n_basins: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pass 2: the pairs of basins that touch, a < b, and the saddle of each."""
-    rims = _Rims(read, grid, fragments)
-    parts = []
-    for tile in range(len(grid)):
-        graph = read(tile)
-        offset = fragments.offsets[tile] - 1
-        a = np.concatenate((graph.edge_a, graph.seam_a)).astype(np.int64) + offset
-        b = np.concatenate(
-            (graph.edge_b.astype(np.int64) + offset, rims.fragments_of(graph.seam_voxel))
-        )
-        saddle = np.concatenate((graph.edge_saddle, graph.seam_saddle))
-        parts.append(_highest_of_pairs(basin[a], basin[b], saddle, n_basins))
-    a, b, saddle = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return _highest_of_pairs(a, b, saddle, n_basins)
-
-
-def _highest_of_pairs(
-    a: np.ndarray, b: np.ndarray, saddle: np.ndarray, n_nodes: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One edge a < b for each pair of different nodes, with the highest of its saddles."""
-    pair = np.minimum(a, b) * n_nodes + np.maximum(a, b)
-    order = np.lexsort((saddle, pair))
-    pair, saddle = pair[order], saddle[order]
-    last = np.append(pair[1:] != pair[:-1], True)[: pair.size]
-    a, b = np.divmod(pair[last], max(1, n_nodes))
-    return a[a != b], b[a != b], saddle[last][a != b]
-
-
-def merge(
-    a: np.ndarray,
-    b: np.ndarray,
-    saddle: np.ndarray,
-    peak: np.ndarray,
+def contract_tile(
+    tile: int,
+    graph: TileGraph,
+    rim_of: Callable[[int], np.ndarray],
     *,
+    grid: Grid,
     persistence: float,
-) -> np.ndarray:
-    """Merge basins that rise too little above their saddles.
+    exits_of: Callable[[int], np.ndarray] | None = None,
+) -> TileBasins:
+    """Decide what can be decided in one tile.
 
     Parameters
     ----------
-    a, b : ndarray of int64, (m,)
-        Basins that touch, a < b, each pair once. Basins are numbered in the order of their
-        peaks' linear indices.
-    saddle : ndarray, (m,)
-        Height of each pair's saddle.
-    peak : ndarray, (n,)
-        Height of each basin's peak.
+    tile : int
+    graph : TileGraph
+        Of that tile.
+    rim_of : callable
+        Gives the rim (see `mosaicell.rim`) of this tile or a neighbouring one by its number.
+    grid : Grid
+        The tiles of the volume.
     persistence : float
         See `stitch`.
+    exits_of : callable, optional
+        Gives where the exits of a neighbouring tile end, the linear indices in the volume of those
+        voxels, by its number. Without it every fragment at a face of the tile may be known
+        outside: what is handed on is larger, and means the same.
 
     Returns
     -------
-    ndarray of int64, (n,)
-        For each basin the basin that holds the highest peak of its component.
+    TileBasins
     """
-    height = saddle.astype(np.float64)
-    order = np.lexsort((b, a, -height))
-    return _merge(a[order], b[order], height[order], peak.astype(np.float64), persistence)
+    links = _links(graph.end[graph.is_exit], rim_of, grid)
+    is_known = np.ones(graph.end.size, np.bool_)
+    if exits_of is not None:
+        is_known = _is_known(tile, graph.end.size, rim_of, exits_of, grid)
+    return contract_linked(tile, graph, links, is_known, grid=grid, persistence=persistence)
+
+
+def contract_linked(
+    tile: int,
+    graph: TileGraph,
+    links: np.ndarray,
+    is_known: np.ndarray,
+    *,
+    grid: Grid,
+    persistence: float,
+) -> TileBasins:
+    """Decide what can be decided in one tile whose exits have been looked up.
+
+    Parameters
+    ----------
+    tile, graph, grid, persistence
+        See `contract_tile`.
+    links : ndarray of int64
+        Of each exit, in their order, where it leads: tile * 2**32 + fragment.
+    is_known : ndarray of bool, (n,)
+        Which fragments, if they lie at a face of the tile, may be known outside.
+
+    Returns
+    -------
+    TileBasins
+    """
+    core = grid[tile]
+    at_border = np.concatenate(
+        [
+            graph.bbox[:, :3] == np.array(core.start, np.int32),
+            graph.bbox[:, 3:] == np.array(core.stop, np.int32),
+        ],
+        axis=1,
+    )
+    goes_on = [a > 0 for a in core.start]
+    goes_on += [b < n for b, n in zip(core.stop, grid.shape, strict=True)]
+    faces = np.packbits(at_border & goes_on, axis=1, bitorder="little").ravel()
+    known = np.flatnonzero((faces > 0) & is_known)
+    basins = Basins(
+        peak=graph.peak.astype(np.float64),
+        voxel=graph.end,
+        size=graph.size,
+        bbox=graph.bbox,
+        address=(tile << 32) + 1 + known,
+        address_faces=faces[known],
+        address_node=known.astype(np.uint32),
+        link=links,
+        link_node=np.flatnonzero(graph.is_exit).astype(np.uint32),
+        pass_a=graph.edge_a - np.uint32(1),
+        pass_b=graph.edge_b - np.uint32(1),
+        pass_height=graph.edge_saddle.astype(np.float64),
+        pass_place=graph.edge_place,
+    )
+    contracted = contract([basins], [ALL_FACES], persistence=persistence)
+    return TileBasins(
+        **contracted.rest.arrays(),
+        component=np.concatenate((np.zeros(1, np.uint32), contracted.component)),
+        cell_peak=contracted.voxel,
+        cell_size=contracted.size,
+        cell_bbox=contracted.bbox,
+    )
+
+
+def _links(voxels: np.ndarray, rim_of: Callable[[int], np.ndarray], grid: Grid) -> np.ndarray:
+    """Step 1: tile * 2**32 + fragment of voxels on rims, given by their linear indices."""
+    tiles = _tiles_of(voxels, grid)
+    links = tiles << 32
+    for tile in np.unique(tiles).tolist():
+        here = np.flatnonzero(tiles == tile)
+        links[here] += fragments_at(rim_of(tile), grid[tile], grid.shape, voxels[here])
+    return links
+
+
+def _is_known(
+    tile: int,
+    n: int,
+    rim_of: Callable[[int], np.ndarray],
+    exits_of: Callable[[int], np.ndarray],
+    grid: Grid,
+) -> np.ndarray:
+    """Step 1: to which of the n fragments of a tile exits of its neighbours lead."""
+    core = grid[tile]
+    is_known = np.zeros(1 + n, np.bool_)
+    for other in grid.overlapping(core.grown((1, 1, 1), grid.shape)):
+        if other != tile:
+            voxels = _inside(exits_of(other), core.start, core.stop, grid.shape)
+            is_known[fragments_at(rim_of(tile), core, grid.shape, voxels)] = True
+    return is_known[1:]
 
 
 @njit(nogil=True, cache=True)
-def _merge(a, b, saddle, peak, persistence):
-    root = np.arange(peak.size)  # the representative of a component is the basin of its peak
-    for k in range(a.size):
-        high = find(root, a[k])
-        low = find(root, b[k])
-        if high == low:
-            continue
-        if peak[low] > peak[high] or (peak[low] == peak[high] and low < high):
-            high, low = low, high
-        if peak[low] - saddle[k] < persistence:
-            root[low] = high
-    for i in range(root.size):
-        root[i] = find(root, i)
-    return root
+def _inside(voxels, start, stop, volume):
+    """Those voxels, given by their linear indices, that lie in a box."""
+    found = np.empty_like(voxels)
+    n = 0
+    for voxel in voxels:
+        zy, x = divmod(voxel, volume[2])
+        z, y = divmod(zy, volume[1])
+        if start[0] <= z < stop[0] and start[1] <= y < stop[1] and start[2] <= x < stop[2]:
+            found[n] = voxel
+            n += 1
+    return found[:n].copy()
+
+
+def _tiles_of(voxels: np.ndarray, grid: Grid) -> np.ndarray:
+    """Numbers (int64) of the tiles that hold voxels, given by their linear indices."""
+    position = np.unravel_index(voxels, grid.shape)
+    place = tuple(p // edge for p, edge in zip(position, grid.tile, strict=True))
+    return np.ravel_multi_index(place, grid.counts)
+
+
+def stitch(
+    read: Callable[[int], TileBasins],
+    *,
+    grid: Grid,
+    persistence: float,
+    min_size: int,
+    threads: int = 1,
+) -> Stitched:
+    """Join what is left of all tiles to cells.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the basins of a tile by its number; it is called several times for a tile.
+    grid : Grid
+        The tiles of the volume.
+    persistence : float
+        A basin stays a cell of its own if its peak rises above the saddle to a higher one by at
+        least this much; in units of the landscape, and what the tiles were contracted with.
+    min_size : int
+        Cells of fewer voxels are dropped.
+    threads : int, optional
+        Groups of tiles in work at a time.
+
+    Returns
+    -------
+    Stitched
+    """
+    check_merging(persistence=persistence, min_size=min_size)
+    with ThreadPoolExecutor(threads) as pool:
+        border = _hand_out(_contract_all(read, grid, persistence, pool, threads), grid, min_size)
+    ids = _Ids(read, grid, min_size, border)
+    return Stitched(ids.n_cells, ids.dtype, ids.cells_of)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A box of tiles that was contracted.
+
+    `parts` are the groups or the numbers of the tiles in it, `n_nodes` says how many nodes each
+    handed on; the others are those of `Contracted`.
+    """
+
+    parts: Sequence
+    n_nodes: list[int]
+    component: np.ndarray
+    voxel: np.ndarray
+    size: np.ndarray
+    bbox: np.ndarray
+
+
+def _contract_all(
+    read: Callable[[int], TileBasins],
+    grid: Grid,
+    persistence: float,
+    pool: ThreadPoolExecutor,
+    threads: int,
+) -> _Group:
+    """Step 2 for all tiles: boxes of the tree on threads, then what is above them."""
+
+    def alone(box: Box) -> tuple[_Group, Basins]:
+        return _contract_box(box, alone, read, grid, persistence)
+
+    def above(box: Box) -> tuple[_Group, Basins]:
+        if box in begun:
+            return begun.pop(box).result()
+        return _contract_box(box, above, read, grid, persistence)
+
+    whole = Box((0, 0, 0), grid.counts)
+    boxes = [whole]
+    # Several boxes for each thread, so that all are busy to the end.
+    while len(boxes) < 4 * threads and any(box.size > TILES_OF_GROUP for box in boxes):
+        boxes = [part for box in boxes for part in _cut(box, 1 + (box.size > TILES_OF_GROUP))]
+    begun = {box: pool.submit(alone, box) for box in boxes}
+    return above(whole)[0]
+
+
+def _contract_box(
+    box: Box,
+    contract_part: Callable[[Box], tuple[_Group, Basins]],
+    read: Callable[[int], TileBasins],
+    grid: Grid,
+    persistence: float,
+) -> tuple[_Group, Basins]:
+    """Step 2: contract a box of tiles; the group, and what is left of it."""
+    if box.size > TILES_OF_GROUP:
+        boxes = _cut(box, 2)
+        parts, basins = zip(*map(contract_part, boxes), strict=True)
+    else:
+        boxes = _cut(box, max(box.shape))
+        parts = [int(np.ravel_multi_index(one.start, grid.counts)) for one in boxes]
+        basins = [read(tile) for tile in parts]
+    outer = [_common_faces(one, box) for one in boxes]
+    contracted = contract(basins, outer, persistence=persistence)
+    group = _Group(
+        parts=parts,
+        n_nodes=[part.voxel.size for part in basins],
+        component=contracted.component,
+        voxel=contracted.voxel,
+        size=contracted.size,
+        bbox=contracted.bbox,
+    )
+    return group, contracted.rest
+
+
+def _cut(box: Box, n: int) -> list[Box]:
+    """Cut each axis of a box in n about equal pieces, or in as many as there can be."""
+    axes = []
+    for start, stop in zip(box.start, box.stop, strict=True):
+        pieces = min(n, stop - start)
+        bounds = [start + (stop - start) * k // pieces for k in range(pieces + 1)]
+        axes.append(pairwise(bounds))
+    return [Box(*zip(*ranges, strict=True)) for ranges in product(*axes)]
+
+
+def _common_faces(part: Box, whole: Box) -> int:
+    """The faces of a box that lie in faces of a larger one, as bits."""
+    common = [a == b for a, b in zip(part.start, whole.start, strict=True)]
+    common += [a == b for a, b in zip(part.stop, whole.stop, strict=True)]
+    return sum(1 << bit for bit, is_common in enumerate(common) if is_common)
+
+
+@dataclass(frozen=True)
+class _Border:
+    """The cells of at least `min_size` voxels that are not finished in one tile, from 1 on.
+
+    `cell_of_node` has for each tile the cells of the nodes that it handed on, 0 for none; the
+    others are those of `Contracted`.
+    """
+
+    cell_of_node: list[np.ndarray]
+    voxel: np.ndarray
+    size: np.ndarray
+    bbox: np.ndarray
+
+
+def _hand_out(whole: _Group, grid: Grid, min_size: int) -> _Border:
+    """Step 3: from the group of all tiles back to each of them."""
+    columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    cell_of_node: list[np.ndarray] = [np.empty(0, np.uint8)] * len(grid)
+    n_cells = 0
+
+    def give(group: _Group, cell_of_rest: np.ndarray) -> None:
+        nonlocal n_cells
+        kept = group.size >= min_size
+        finished = np.where(kept, n_cells + np.cumsum(kept), 0)
+        n_cells += int(kept.sum())
+        columns.append((group.voxel[kept], group.size[kept], group.bbox[kept]))
+        cells = np.concatenate(([0], finished, cell_of_rest))[group.component]
+        cells = cells.astype(np.min_scalar_type(n_cells))
+        first = np.cumsum(group.n_nodes)[:-1]
+        for part, nodes in zip(group.parts, np.split(cells, first), strict=True):
+            if isinstance(part, _Group):
+                give(part, nodes)
+            else:
+                cell_of_node[part] = nodes
+
+    give(whole, np.empty(0, np.int64))
+    voxel, size, bbox = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return _Border(cell_of_node, voxel, size, bbox)
+
+
+class _Ids:
+    """Step 4: the id of a cell is its place among the peaks of all cells.
+
+    Those of a layer of tiles are sorted when they are needed.
+    """
+
+    def __init__(
+        self, read: Callable[[int], TileBasins], grid: Grid, min_size: int, border: _Border
+    ):
+        self.read, self.grid, self.min_size, self.border = read, grid, min_size, border
+        self.tiles_of_layer = grid.counts[1] * grid.counts[2]
+        tiles = _tiles_of(border.voxel, grid)
+        self.by_tile = np.argsort(tiles, kind="stable")
+        self.bounds = np.searchsorted(tiles[self.by_tile], np.arange(len(grid) + 1))
+        self.sorted_peaks = lru_cache(LAYERS_IN_MEMORY)(self._sorted_peaks)
+        self.lock = Lock()
+        self.first = [1]
+        self.of_border = np.zeros(1 + border.voxel.size, np.int64)
+        for layer in range(grid.counts[0]):
+            here = self._at_border(layer * self.tiles_of_layer, self.tiles_of_layer)
+            self.of_border[1 + here] = self._of_peaks(border.voxel[here], layer)
+            self.first.append(self.first[-1] + self.sorted_peaks(layer).size)
+        self.n_cells = self.first[-1] - 1
+        self.dtype = np.dtype(np.uint32 if self.n_cells <= MOST_CELLS_OF_UINT32 else np.uint64)
+
+    def _at_border(self, first: int, n: int = 1) -> np.ndarray:
+        """The cells at borders whose peaks are in a run of tiles, from 0."""
+        return self.by_tile[self.bounds[first] : self.bounds[first + n]]
+
+    def _sorted_peaks(self, layer: int) -> np.ndarray:
+        first, n = layer * self.tiles_of_layer, self.tiles_of_layer
+        peaks = [self.border.voxel[self._at_border(first, n)]]
+        for tile in range(first, first + n):
+            basins = self.read(tile)
+            peaks.append(basins.cell_peak[basins.cell_size >= self.min_size])
+        return np.sort(np.concatenate(peaks))
+
+    def _of_peaks(self, peaks: np.ndarray, layer: int) -> np.ndarray:
+        with self.lock:  # so that threads do not sort the same layer at the same time
+            among = self.sorted_peaks(layer)
+        return self.first[layer] + np.searchsorted(among, peaks)
+
+    def cells_of(self, tile: int) -> TileCells:
+        """What a tile needs: cells that are finished in it come first, then those at its border."""
+        basins, border = self.read(tile), self.border
+        kept = basins.cell_size >= self.min_size
+        ids = np.zeros(kept.size, np.int64)
+        ids[kept] = self._of_peaks(basins.cell_peak[kept], tile // self.tiles_of_layer)
+        of_nodes = self.of_border[border.cell_of_node[tile]]
+        owned = self._at_border(tile)
+        label = np.concatenate((ids[kept], self.of_border[1 + owned]))
+        order = np.argsort(label)
+
+        def column(inside: np.ndarray, at_border: np.ndarray) -> np.ndarray:
+            return np.concatenate((inside[kept], at_border[owned]))[order]
+
+        return TileCells(
+            ids=np.concatenate(([0], ids, of_nodes)).astype(self.dtype)[basins.component],
+            label=label[order].astype(self.dtype),
+            peak=column(basins.cell_peak, border.voxel),
+            size=column(basins.cell_size, border.size),
+            bbox=column(basins.cell_bbox, border.bbox).astype(np.int64),
+        )

@@ -20,7 +20,6 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from itertools import product
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ import zarr
 from numcodecs import Zstd
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from .geometry import Box, Grid, Triple
+from .geometry import Box, Grid
 
 CHUNK_VOXELS = 64**3
 SHARD_VOXELS = 256**3
@@ -39,20 +38,6 @@ CONFIG = {"write_empty_chunks": True}
 
 class DamagedError(ValueError):
     """Something that an earlier job wrote is not there as it was written."""
-
-
-def cube(shape: Triple, voxels: int) -> Triple:
-    """A box of about `voxels` voxels, as near to a cube as the volume allows; edges: powers of 2.
-
-    A thin volume gets flat boxes: (1, 512, 512) for a 2D image and 64**3 voxels.
-    """
-    edges = [1, 1, 1]
-    while prod(edges) * 2 <= voxels:
-        growing = [axis for axis in (2, 1, 0) if edges[axis] < shape[axis]]
-        if not growing:
-            break
-        edges[min(growing, key=lambda axis: edges[axis])] *= 2
-    return tuple(edges)
 
 
 def lay_out(

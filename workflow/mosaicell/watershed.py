@@ -1,14 +1,21 @@
 """The exact watershed of a whole array in memory: the same code as the stages, without files."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numba import njit
 
-from .geometry import Grid, Triple
-from .segment import HALO, check_threshold, check_values, segment
-from .stitch import check_merging, stitch
+from .cut import box_to_read, cut_tile
+from .frame import check_threshold, check_values
+from .geometry import Grid, Triple, cube
+from .rim import rim
+from .segment import TileGraph
+from .smooth import Sigma, check_sigma
+from .stitch import Stitched, TileBasins, check_merging, contract_tile, stitch
 
-DEFAULT_EDGE = 512
+# Small enough for a core's cache and for several tiles a thread, with little border.
+TILE_VOXELS = 2**21
 
 
 def watershed(
@@ -17,6 +24,7 @@ def watershed(
     threshold: float,
     persistence: float,
     min_size: int = 0,
+    sigma: float | Sigma = 0.0,
     tile_shape: Triple | None = None,
     threads: int = 1,
 ) -> np.ndarray:
@@ -24,9 +32,10 @@ def watershed(
 
     Parameters
     ----------
-    landscape : ndarray, (z, y, x) or (y, x)
+    landscape : ndarray, (t, z, y, x), (z, y, x) or (y, x)
         Higher inside cells than between them: a distance transform, a probability. Integers of
-        magnitude up to 2**53 or floats, without NaN and infinity.
+        magnitude up to 2**53 or floats, without NaN and infinity. Frames are cut one by one; a
+        movie of images is (t, 1, y, x).
     threshold : float
         Only voxels above it belong to a cell; in units of the landscape.
     persistence : float
@@ -34,28 +43,29 @@ def watershed(
         this much; in units of the landscape.
     min_size : int, optional
         Cells of fewer voxels are dropped.
+    sigma : float or (z, y, x), optional
+        Standard deviation in voxels of a Gaussian by which the landscape is smoothed first.
     tile_shape : tuple of int, optional
-        Shape of the tiles that are worked on one by one; by default at most 512 voxels along
-        each axis. It never changes the result.
+        Shape of the tiles that are worked on one by one. It never changes the result.
     threads : int, optional
         Tiles in work at a time. It never changes the result.
 
     Returns
     -------
-    labels : ndarray of uint32, of the landscape's shape
+    labels : ndarray of uint32 (uint64 past 2**32 - 1 cells), of the landscape's shape
         0 is background; cells are 1..N in the order of their peaks' linear indices.
 
     Raises
     ------
     ValueError
-        If the landscape is not 2D or 3D, of another type, or holds NaN or infinity; if a
+        If the landscape has other axes, is of another type, or holds NaN or infinity; if a
         parameter is out of its range.
 
     Notes
     -----
     Each voxel points to the highest voxel among itself and its 26 (2D: 8) neighbours, the one
     of lowest linear index where several are equally high; basins are what leads to the same
-    peak. See `mosaicell.segment` and `mosaicell.stitch` for the method and its sources.
+    peak. See `mosaicell.segment` and `mosaicell.merging` for the method and its sources.
 
     Examples
     --------
@@ -66,39 +76,105 @@ def watershed(
     array([[0, 1, 1, 1, 0]], dtype=uint32)
     """
     landscape = np.asarray(landscape)
-    if landscape.ndim not in (2, 3):
+    if landscape.ndim not in (2, 3, 4):
         raise ValueError(
-            f"the landscape has {landscape.ndim} axes; allowed are 3 (z, y, x) or 2 (y, x): pass "
-            "one frame and channel at a time"
+            f"the landscape has {landscape.ndim} axes; allowed are 4 (t, z, y, x), 3 (z, y, x) "
+            "or 2 (y, x): pass one channel at a time"
         )
     check_threshold(threshold)
     check_merging(persistence=persistence, min_size=min_size)
+    sigma = check_sigma(sigma)
     check_values(landscape)
-    volume = landscape if landscape.ndim == 3 else landscape[np.newaxis]
-    if volume.size == 0:
-        return np.zeros(landscape.shape, np.uint32)
-    grid = Grid(volume.shape, _full_tile(tile_shape, volume.shape))
-
-    def segment_tile(tile: int):
-        core = grid[tile]
-        read = core.grown(HALO, volume.shape)
-        return segment(volume[read.slices], core=core, volume=volume.shape, threshold=threshold)
-
+    frames = landscape.reshape((1,) * (4 - landscape.ndim) + landscape.shape)
+    labels = np.zeros(frames.shape, np.uint32)
+    if labels.size == 0:
+        return labels.reshape(landscape.shape)
+    grid = Grid(frames.shape[1:], _full_tile(tile_shape, frames.shape[1:]))
+    n_cells = 0
     with ThreadPoolExecutor(threads) as pool:
-        tiles = list(pool.map(segment_tile, range(len(grid))))
-    stitched = stitch(
-        lambda tile: tiles[tile][1], grid=grid, persistence=persistence, min_size=min_size
-    )
-    labels = np.empty(volume.shape, stitched.dtype)
-    for tile, (fragments, _) in enumerate(tiles):
-        labels[grid[tile].slices] = stitched.cells_of(tile).ids[fragments]
+        for number, frame in enumerate(frames):
+            graphs, rims = _cut(frame, labels[number], grid, pool, threshold, sigma)
+            stitched = _stitch(graphs, rims, grid, pool, persistence, min_size, threads)
+            if n_cells + stitched.n_cells >= 2**32:
+                labels = labels.astype(np.uint64)
+            _relabel(labels[number], stitched, grid, pool, n_cells)
+            n_cells += stitched.n_cells
     return labels.reshape(landscape.shape)
+
+
+def _cut(
+    frame: np.ndarray,
+    fragments: np.ndarray,
+    grid: Grid,
+    pool: ThreadPoolExecutor,
+    threshold: float,
+    sigma: Sigma,
+) -> Iterator[tuple]:
+    """Graphs and rims of all tiles; `fragments` gets the numbers of each tile's fragments."""
+
+    def cut(tile: int) -> tuple[TileGraph, np.ndarray]:
+        core = grid[tile]
+        values = frame[box_to_read(core, sigma=sigma, volume=grid.shape).slices]
+        part, graph = cut_tile(
+            values, core=core, volume=grid.shape, threshold=threshold, sigma=sigma
+        )
+        fragments[core.slices] = part
+        return graph, rim(part, grid.shape)
+
+    return zip(*pool.map(cut, range(len(grid))), strict=True)
+
+
+def _stitch(
+    graphs: list[TileGraph],
+    rims: list[np.ndarray],
+    grid: Grid,
+    pool: ThreadPoolExecutor,
+    persistence: float,
+    min_size: int,
+    threads: int,
+) -> Stitched:
+    """What the tiles' fragments are joined to."""
+
+    def contract(tile: int) -> TileBasins:
+        return contract_tile(
+            tile, graphs[tile], rims.__getitem__, grid=grid, persistence=persistence
+        )
+
+    basins = list(pool.map(contract, range(len(grid))))
+    return stitch(
+        basins.__getitem__,
+        grid=grid,
+        persistence=persistence,
+        min_size=min_size,
+        threads=threads,
+    )
+
+
+def _relabel(
+    labels: np.ndarray, stitched: Stitched, grid: Grid, pool: ThreadPoolExecutor, n_before: int
+) -> None:
+    """Put cells, from the next free id on, in the place of fragments."""
+
+    def relabel(tile: int) -> None:
+        ids = stitched.cells_of(tile).ids.astype(labels.dtype)
+        ids[ids > 0] += labels.dtype.type(n_before)
+        _replace(labels[grid[tile].slices], ids)
+
+    list(pool.map(relabel, range(len(grid))))
+
+
+@njit(nogil=True, cache=True)
+def _replace(labels, ids):
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            for x in range(labels.shape[2]):
+                labels[z, y, x] = ids[labels[z, y, x]]
 
 
 def _full_tile(tile_shape: Triple | None, shape: Triple) -> Triple:
     """The tile shape as three edges of at least one voxel."""
     if tile_shape is None:
-        return tuple(max(1, min(n, DEFAULT_EDGE)) for n in shape)
+        return cube(shape, TILE_VOXELS)
     tile = (1,) * (3 - len(tile_shape)) + tuple(tile_shape)
     if len(tile) != 3 or any(not isinstance(n, int | np.integer) or n < 1 for n in tile):
         raise ValueError(

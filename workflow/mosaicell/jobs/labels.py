@@ -1,7 +1,8 @@
 """Final labels on disk: fragments and ids of the tiles become shards of the label image.
 
 Coarser levels pick every n-th voxel of the finest, so that a shard fills its part of all levels,
-and never mix the ids of cells.
+and never mix the ids of cells. While a shard is at hand, its straight borders are counted (see
+`mosaicell.seams`). That takes a voxel before it, which is in the rim of other tiles.
 """
 
 from collections.abc import Iterable
@@ -11,16 +12,19 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from ..geometry import Box, Grid, Triple
+from ..geometry import Box, Grid, Triple, cube
 from ..records import Records
+from ..rim import fragments_at
+from ..seams import straight_borders
 from ..store import (
     CHUNK_VOXELS,
     SHARD_VOXELS,
-    cube,
+    DamagedError,
     lay_out,
     read_arrays,
     remove_group,
     remove_levels,
+    shard_grid,
 )
 from .shards import fill_shards
 from .tiles import tile_file
@@ -72,9 +76,18 @@ def read_labels(folder: Path, grid: Grid, dtype: np.dtype, box: Box) -> np.ndarr
     for tile in grid.overlapping(box):
         core = grid[tile]
         common = core.intersection(box)
-        fragments = read_arrays(tile_file(folder, tile, "fragments"))["fragments"]
+        if any(
+            a == c - 1 and c < b for a, b, c in zip(common.start, box.stop, core.stop, strict=True)
+        ):
+            # The box holds no more of the tile than a last plane, for which its rim will do.
+            z, y, x = np.ogrid[common.slices]
+            voxels = (z * grid.shape[1] + y) * grid.shape[2] + x
+            rim = read_arrays(tile_file(folder, tile, "rim"))["rim"]
+            part = fragments_at(rim, core, grid.shape, voxels.reshape(-1)).reshape(common.shape)
+        else:
+            fragments = read_arrays(tile_file(folder, tile, "fragments"))["fragments"]
+            part = fragments[common.seen_from(core.start).slices]
         ids = read_arrays(tile_file(folder, tile, "cells"))["ids"]
-        part = fragments[common.seen_from(core.start).slices]
         labels[common.seen_from(box.start).slices] = ids[part]
     return labels
 
@@ -89,6 +102,52 @@ def write_labels(
     what: str,
     threads: int = 1,
 ) -> int:
-    """Write the final labels, shard by shard, and their pyramid; see `fill_shards`."""
-    compute = partial(read_labels, folder, grid, arrays[0][0].dtype)
-    return fill_shards(compute, arrays, shards=shards, records=records, what=what, threads=threads)
+    """Write the final labels, shard by shard, and their pyramid; see `fill_shards`.
+
+    The record of a shard also says how many straight borders it has, see `gather_borders`.
+    """
+
+    def survey(labels: np.ndarray, core: Box) -> dict:
+        borders = straight_borders(labels, core=core, volume=grid.shape)
+        return {"borders": [counts.tolist() for counts in borders]}
+
+    return fill_shards(
+        partial(read_labels, folder, grid, arrays[0][0].dtype),
+        arrays,
+        shards=shards,
+        records=records,
+        what=what,
+        threads=threads,
+        survey=survey,
+    )
+
+
+def gather_borders(labels: zarr.Array, *, written: Records) -> list[np.ndarray]:
+    """Straight borders of the whole volume, as the shards' records say.
+
+    Parameters
+    ----------
+    labels : zarr.Array, (z, y, x)
+        The finest level.
+    written : Records
+        Of its shards.
+
+    Returns
+    -------
+    list of three ndarray of int64, (2, n)
+        See `seams.straight_borders`.
+
+    Raises
+    ------
+    DamagedError
+        If a shard was not written as `written` expects.
+    """
+    grid = shard_grid(labels)
+    borders = [np.zeros((2, n), np.int64) for n in grid.shape]
+    for shard, core in enumerate(grid):
+        payload = written.payload(shard)
+        if payload is None:
+            raise DamagedError(f"shard {shard} of {labels.store_path} is damaged or missing")
+        for axis, counts in enumerate(payload["borders"]):
+            borders[axis][:, core.start[axis] : core.stop[axis]] += np.array(counts)
+    return borders

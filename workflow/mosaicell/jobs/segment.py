@@ -5,9 +5,11 @@ from pathlib import Path
 
 import zarr
 
+from ..cut import box_to_read, cut_tile
 from ..geometry import Grid
 from ..records import Records
-from ..segment import HALO, segment
+from ..rim import rim
+from ..smooth import Sigma
 from ..store import read, write_arrays
 from .shards import check_shards
 from .tiles import fill_tiles, tile_file
@@ -20,6 +22,7 @@ def segment_tiles(
     grid: Grid,
     tiles: Iterable[int],
     threshold: float,
+    sigma: Sigma = (0, 0, 0),
     records: Records,
     predicted: Records | None,
     what: str,
@@ -36,6 +39,8 @@ def segment_tiles(
         The tiles of the volume.
     threshold : float
         In units of the stored values.
+    sigma : tuple of float, optional
+        By how many voxels the landscape is smoothed first, along each axis.
     predicted : Records or None
         Of the landscape's shards, which are compared with it; None if it was not predicted.
 
@@ -47,18 +52,20 @@ def segment_tiles(
 
     def compute(tile: int) -> None:
         core = grid[tile]
-        box = core.grown(HALO, grid.shape)
+        box = box_to_read(core, sigma=sigma, volume=grid.shape)
         if predicted is not None:
             check_shards(landscape, predicted, box)
-        values = read(landscape, box)
-        fragments, graph = segment(values, core=core, volume=grid.shape, threshold=threshold)
+        fragments, graph = cut_tile(
+            read(landscape, box), core=core, volume=grid.shape, threshold=threshold, sigma=sigma
+        )
         write_arrays(tile_file(folder, tile, "fragments"), {"fragments": fragments})
+        write_arrays(tile_file(folder, tile, "rim"), {"rim": rim(fragments, grid.shape)})
         write_arrays(tile_file(folder, tile, "graph"), graph.arrays())
 
     return fill_tiles(
         compute,
         folder,
-        ("fragments", "graph"),
+        ("fragments", "rim", "graph"),
         tiles=tiles,
         records=records,
         what=what,

@@ -35,6 +35,7 @@ def fill_shards(
     records: Records,
     what: str,
     threads: int = 1,
+    survey: Callable[[np.ndarray, Box], dict] | None = None,
 ) -> int:
     """Compute shards of an array, and of coarser arrays that pick every n-th voxel of it.
 
@@ -50,6 +51,9 @@ def fill_shards(
     records : Records
     what, threads
         See `progress.work_off`.
+    survey : callable, optional
+        Says more of a shard for its record: a dict that JSON can hold. It is given the shard's
+        voxels, with one voxel before them along each axis where there is one, and its `Box`.
 
     Returns
     -------
@@ -73,10 +77,14 @@ def fill_shards(
         return payload is not None and payload["stored"] == stored(shard)
 
     def do(shard: int) -> None:
-        voxels = compute(grid[shard])
+        core = grid[shard]
+        box = core if survey is None else Box(core.grown((1, 1, 1), grid.shape).start, core.stop)
+        computed = compute(box)
+        voxels = computed[core.seen_from(box.start).slices]
         for array, steps in arrays:
             picked = voxels[tuple(slice(None, None, n) for n in steps)]
             write_shards(array, box_of(shard, steps), picked)
-        records.add(shard, {"stored": stored(shard)})
+        said = {} if survey is None else survey(computed, core)
+        records.add(shard, {"stored": stored(shard), **said})
 
     return work_off(shards, do, is_done=is_done, what=what, threads=threads, unit="shards")
