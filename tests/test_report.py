@@ -6,11 +6,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+import mosaicell
 from mosaicell import pictures
+from mosaicell.charts import profile
+from mosaicell.geometry import Box
 from mosaicell.measure import measure, units
 from mosaicell.pictures import colours, cut, grey, outlines, project
 from mosaicell.report import columns, report
+from mosaicell.seams import straight_borders
 from mosaicell.store import lay_out
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -100,6 +105,7 @@ def page_of(tmp_path):
         timings=(),
         facts=None,
         keep=None,
+        tile=(64, 64, 64),
     ):
         if image is None:
             noise = np.random.default_rng(0).integers(0, 50, (n_channels, *labels.shape))
@@ -116,6 +122,10 @@ def page_of(tmp_path):
             limits=[(0.0, 150.0)] * n_channels,
             voxel_size=voxel_size,
             cells=cells if keep is None else cells[keep],
+            borders=straight_borders(
+                labels, core=Box((0, 0, 0), labels.shape), volume=labels.shape
+            ),
+            tile=tile,
             facts=facts or {},
             timings=list(timings),
         )
@@ -217,7 +227,7 @@ def test_every_chart_holds_every_cell_even_outliers(page_of):
     image[0][LABELS == 17] = 1e30
     image[0][LABELS == 20] = -1e30
     page = page_of(LABELS, image=image)
-    charts = CHARTS.findall(page)
+    charts = [chart for chart in CHARTS.findall(page) if "Histogram." in chart]
     assert len(charts) == 4  # volume, diameter, along z, intensity
     for chart in charts:
         assert sum(int(count) for count in BARS.findall(chart)) == 48
@@ -234,6 +244,45 @@ def test_suspicious_cells_are_pointed_at(page_of):
     assert "lower segment.persistence" in text
     assert "raise segment.min_size" in text
     assert not re.search(r"Cell \d+ at|segment\.min_size", Page(page_of(LABELS)).text)
+
+
+# Cells of a random landscape, and the same cut in two where x = 30.
+NOISE = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((24, 48, 72)), 2)
+CELLS = mosaicell.watershed(NOISE, threshold=-0.02, persistence=0.02)
+SPLIT = np.where(CELLS > 0, CELLS + CELLS.max() * (np.indices(CELLS.shape)[2] >= 30), 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "tile", "said", "not_said"),
+    [
+        (CELLS, (24, 48, 72), ["there is no tile border to look at", "one tile"], ["no seam)"]),
+        (CELLS, (6, 6, 6), ["tiles are too thin", "meet at 6, 12, 18"], ["no seam)", "visible"]),
+        (CELLS, (24, 48, 30), ["No seam is visible", "tiles meet at 30, 60"], ["Many cells"]),
+        (SPLIT, (24, 48, 30), ["Seams are visible where tiles meet, most of all at x = 30."], []),
+        (SPLIT, (24, 24, 72), ["No seam is visible", "straight face at x = 30, where no"], []),
+        (NONE, (12, 24, 36), [], ["seam"]),
+    ],
+)
+def test_seams_are_told_and_shown(page_of, labels, tile, said, not_said):
+    page = page_of(labels, tile=tile)
+    text = Page(page).text
+    assert [words for words in said if words not in text] == []
+    assert [words for words in not_said if words in text] == []
+    marks = sum(-(-n // t) - 1 for n, t in zip(labels.shape, tile, strict=True))
+    assert page.count('class="mark"') == (marks if labels.any() else 0)
+
+
+def test_a_profile_of_many_planes_keeps_the_highest():
+    counts = np.zeros((2, 20_000), np.int64)
+    counts[0, 12_345] = 80
+    drawn = profile("", "", "", counts, marks=np.array([12_345]))
+    assert len(drawn.area) < 10_000
+    height = [float(y) for y in re.findall(r"V([\d.]+)", drawn.area)]
+    assert min(height) == 0
+    assert drawn.y_ticks[-1] == (100, "80")
+    assert min(float(y) for y in re.findall(r"V([\d.]+)", drawn.line)) == 100
+    at = float(drawn.area.split("V0H")[0].split("H")[-1])
+    assert abs(at - drawn.marks[0]) < 0.5
 
 
 def test_the_time_of_each_stage_is_shown(page_of):
@@ -284,6 +333,8 @@ def test_memory_is_bounded_whatever_the_volume(tmp_path):
         limits=[(0.0, 1.0)],
         voxel_size=None,
         cells=cells,
+        borders=[np.zeros((2, n), np.int64) for n in shape],
+        tile=(64, 256, 256),
         facts={},
         timings=[],
     )

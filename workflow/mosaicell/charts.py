@@ -1,4 +1,4 @@
-"""Histograms for the report, as bars and ticks that its template draws in SVG."""
+"""Histograms and profiles for the report, as shapes and ticks that its template draws in SVG."""
 
 from dataclasses import dataclass
 from math import ceil, floor
@@ -8,6 +8,7 @@ import numpy as np
 from .words import nice_above, number
 
 ENOUGH_VALUES = 10  # for shares to mean something
+MOST_STEPS = 300  # of a profile
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ def chart(
     index = np.clip(position, 0, n - 1).astype(np.int64)
     beyond = int((position != index).sum())
     counts = np.bincount(index, minlength=n)
-    y_step = max(1.0, nice_above(counts.max() / 4))
-    y_steps = ceil(counts.max() / y_step)
+    top, y_ticks = _counts_axis(counts.max())
     note = f"median {number(median)}"
     if values.size >= ENOUGH_VALUES:
         note += f" · 90 % within {number(low)} to {number(high)}"
@@ -70,7 +70,7 @@ def chart(
             {
                 "x": 100 * k / n,
                 "width": 100 / n,
-                "height": 100 * count / (y_steps * y_step),
+                "height": 100 * count / top,
                 "text": f"{count:,}: {number((first + k) * step)} to "
                 f"{number((first + k + 1) * step)}",
             }
@@ -78,7 +78,7 @@ def chart(
             if count
         ],
         x_ticks=x_ticks,
-        y_ticks=[(100 * k / y_steps, number(k * y_step)) for k in range(y_steps + 1)],
+        y_ticks=y_ticks,
         median=float(np.clip(100 * (median / step - first) / n, 0, 100)),
     )
 
@@ -88,3 +88,63 @@ def _without_outliers(values: np.ndarray) -> tuple[float, float]:
     lower, upper = np.quantile(values, [0.25, 0.75])
     reach = 5 * (upper - lower) or np.inf
     return max(values.min(), lower - reach), min(values.max(), upper + reach)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Counts along an axis in a frame of 100 x 100: an area, a line, and marked places."""
+
+    title: str
+    unit: str
+    note: str
+    area: str
+    line: str
+    marks: list[float]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+
+
+def profile(title: str, unit: str, note: str, counts: np.ndarray, *, marks: np.ndarray) -> Profile:
+    """Draw two rows of counts along an axis as steps; of many planes, the highest is drawn.
+
+    Parameters
+    ----------
+    title, unit, note : str
+    counts : ndarray of int64, (2, n)
+        The first row becomes the area, the second the line.
+    marks : ndarray of int64
+        Planes that are marked.
+    """
+    n = counts.shape[1]
+    width = -(-n // MOST_STEPS)
+    starts = np.arange(0, n, width)
+    steps = np.maximum.reduceat(counts, starts, axis=1)
+    top, y_ticks = _counts_axis(steps.max())
+    ends = np.append(starts[1:], n)
+    area, line = (
+        "M0 100"
+        + "".join(
+            f"V{100 - 100 * count / top:.5g}H{100 * end / n:.5g}"
+            for count, end in zip(row.tolist(), ends.tolist(), strict=True)
+        )
+        + "V100"
+        for row in steps
+    )
+    x_step = max(1, round(nice_above(n / 5)))
+    return Profile(
+        title=title,
+        unit=unit,
+        note=note,
+        area=area,
+        line=line,
+        marks=[100 * (mark + 0.5) / n for mark in marks.tolist()],
+        x_ticks=[(100 * (k + 0.5) / n, number(k)) for k in range(0, n, x_step)],
+        y_ticks=y_ticks,
+    )
+
+
+def _counts_axis(highest: int) -> tuple[float, list[tuple[float, str]]]:
+    """Where an axis of counts from 0 ends, and its ticks."""
+    step = max(1.0, nice_above(max(1, highest) / 4))
+    n = max(1, ceil(highest / step))
+    return n * step, [(100 * k / n, number(k * step)) for k in range(n + 1)]

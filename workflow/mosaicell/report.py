@@ -10,7 +10,9 @@ Passes:
 2. `_cuts`, `_close_ups`, `_projections` and `_channels` read and draw the pictures, see
    `mosaicell.pictures`.
 3. `_headline`, `_hints` and `_charts` sum the table up.
-4. The template `report.html.j2` lays it all out.
+4. `_verdict`, `_compared` and `_profiles` tell whether cells end where tiles meet, see
+   `mosaicell.seams`.
+5. The template `report.html.j2` lays it all out.
 
 Limits: the pictures show one channel with outlines, and the other ones on one plane only.
 """
@@ -24,11 +26,12 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from .charts import Chart, chart
+from .charts import Chart, Profile, chart, profile
 from .geometry import Box, Triple
 from .intensity import HIGH_QUANTILE, LOW_QUANTILE
 from .measure import AXES
 from .pictures import cut, cut_box, grey, inline, outlines, project
+from .seams import ENOUGH_BORDERS, KINDS, Seams, find_seams
 from .version import __version__
 from .words import TIMES, duration, length, memory, nice_below, number
 
@@ -38,6 +41,7 @@ CLOSE_UP_VOXELS = (48, 320)
 CHANNELS_SHOWN = 12
 CHANNEL_PIXELS = 320
 ENOUGH_CELLS = 10  # for shares and medians to mean something
+PLANES_NAMED = 3
 
 
 def columns(n_channels: int) -> list[str]:
@@ -123,6 +127,8 @@ def report(
     limits: list[tuple[float, float]],
     voxel_size: tuple[float, float, float] | None,
     cells: pd.DataFrame,
+    borders: list[np.ndarray],
+    tile: Triple,
     facts: dict[str, dict[str, str]],
     timings: list[dict],
 ) -> str:
@@ -145,6 +151,10 @@ def report(
         (z, y, x) in um.
     cells : pandas.DataFrame
         The table of cells, at least its `columns`.
+    borders : list of three ndarray of int64, (2, n)
+        Straight borders on each plane, see `seams.straight_borders`.
+    tile : tuple of int
+        Shape of the tiles, in voxels.
     facts : dict of str to dict of str to str
         Sections of names and values, shown as tables.
     timings : list of dict
@@ -157,6 +167,7 @@ def report(
     """
     scene = Scene(image, labels, factors, channel, limits, voxel_size, cells)
     planes = _planes(scene)
+    seams = find_seams(borders, tile=tile)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -165,7 +176,7 @@ def report(
         sample=sample,
         summary=_summary(scene),
         headline=_headline(scene),
-        hints=_hints(scene),
+        hints=_hints(scene) + _seam_hints(seams),
         cuts=_cuts(scene, planes),
         close_ups=_close_ups(scene, planes),
         projections=_projections(scene),
@@ -176,6 +187,9 @@ def report(
         has_size=voxel_size is not None,
         voxel=scene.voxel,
         charts=_charts(scene),
+        verdict=_verdict(seams),
+        compared=_compared(seams),
+        profiles=_profiles(scene, borders, seams),
         facts=facts,
         timings=_timings(timings),
         version=__version__,
@@ -486,3 +500,83 @@ def _timings(timings: list[dict]) -> list[dict]:
         }
         for row in timings
     ]
+
+
+# Seams
+
+
+def _verdict(seams: Seams) -> str:
+    """Whether cells end where tiles meet, in a sentence."""
+    if not any(planes.size for planes in seams.planes):
+        return "The volume is one tile: there is no tile border to look at."
+    if not seams.excess:
+        return "The tiles are too thin to compare the planes where they meet with others."
+    if not seams.are_there:
+        return "No seam is visible where tiles meet."
+    most = f", most of all at {_named(seams.on_tiles)}" if seams.on_tiles else ""
+    return f"Seams are visible where tiles meet{most}."
+
+
+def _compared(seams: Seams) -> list[dict]:
+    """Rows of the table of straight borders where tiles meet and elsewhere, as text."""
+    rows = []
+    for kind, excess in zip(KINDS, seams.excess, strict=False):  # there may be nothing to compare
+        times = "too few to tell"
+        if max(excess.found, excess.expected) >= ENOUGH_BORDERS:
+            per = 1 / max(1, excess.expected)  # where none are expected, times one
+            times = f"{excess.found * per:,.2f} ± {excess.error * per:,.2f}"
+        rows.append(
+            {
+                "kind": kind,
+                "found": f"{excess.found:,}",
+                "expected": f"{excess.expected:,.0f} ± {excess.error:,.0f}",
+                "times": times,
+            }
+        )
+    return rows
+
+
+def _named(planes: list[tuple[int, int]]) -> str:
+    """Some planes, and how many there are beside."""
+    names = [f"{AXES[axis]} = {plane}" for axis, plane in planes[:PLANES_NAMED]]
+    beside = len(planes) - len(names)
+    return ", ".join(names) + (f" and {beside} more" if beside else "")
+
+
+def _seam_hints(seams: Seams) -> list[str]:
+    hints = []
+    if seams.are_there:
+        hints.append(
+            f"{_verdict(seams)} The watershed cuts no cell there, so look whether the landscape "
+            "jumps: one that a sample brings may be put together from blocks that do not fit."
+        )
+    if seams.elsewhere:
+        hints.append(
+            f"Many cells end in a straight face at {_named(seams.elsewhere)}, where no tiles meet: "
+            "look whether the image or the landscape jumps there."
+        )
+    return hints
+
+
+def _profiles(scene: Scene, borders: list[np.ndarray], seams: Seams) -> list[Profile]:
+    """Straight borders along each axis; none without cells."""
+    if scene.cells.empty:
+        return []
+    return [
+        profile(
+            f"Straight borders along {AXES[axis]}",
+            "on each line" if scene.is_2d else "on each plane",
+            _meeting(planes),
+            borders[axis],
+            marks=planes,
+        )
+        for axis, planes in enumerate(seams.planes)
+        if scene.shape[axis] > 1
+    ]
+
+
+def _meeting(planes: np.ndarray) -> str:
+    if not planes.size:
+        return "one tile"
+    named = ", ".join(f"{plane:,}" for plane in planes[: 2 * PLANES_NAMED])
+    return f"tiles meet at {named}" + (", …" if planes.size > 2 * PLANES_NAMED else "")
