@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 
 import numpy as np
 from numba import njit
@@ -14,8 +15,8 @@ from .segment import TileGraph
 from .smooth import Sigma, check_sigma
 from .stitch import Stitched, TileBasins, check_merging, contract_tile, stitch
 
-# Small enough for a core's cache and for several tiles a thread, with little border.
-TILE_VOXELS = 2**21
+# Larger tiles have less border, smaller ones less of them in memory at a time.
+MIN_TILE, MAX_TILE = 2**15, 2**22  # voxels
 
 
 def watershed(
@@ -89,7 +90,7 @@ def watershed(
     labels = np.zeros(frames.shape, np.uint32)
     if labels.size == 0:
         return labels.reshape(landscape.shape)
-    grid = Grid(frames.shape[1:], _full_tile(tile_shape, frames.shape[1:]))
+    grid = Grid(frames.shape[1:], _full_tile(tile_shape, frames.shape[1:], threads))
     n_cells = 0
     with ThreadPoolExecutor(threads) as pool:
         for number, frame in enumerate(frames):
@@ -171,10 +172,10 @@ def _replace(labels, ids):
                 labels[z, y, x] = ids[labels[z, y, x]]
 
 
-def _full_tile(tile_shape: Triple | None, shape: Triple) -> Triple:
+def _full_tile(tile_shape: Triple | None, shape: Triple, threads: int) -> Triple:
     """The tile shape as three edges of at least one voxel."""
     if tile_shape is None:
-        return cube(shape, TILE_VOXELS)
+        return cube(shape, min(max(MIN_TILE, prod(shape) // threads), MAX_TILE))
     tile = (1,) * (3 - len(tile_shape)) + tuple(tile_shape)
     if len(tile) != 3 or any(not isinstance(n, int | np.integer) or n < 1 for n in tile):
         raise ValueError(
