@@ -6,6 +6,8 @@ What a tile leaves on disk stands in one folder for the sample, named by the til
 
     NNNNNN.fragments   segment: fragment of each voxel of the core
     NNNNNN.graph       segment: what stitching needs of the tile (`segment.TileGraph`)
+    NNNNNN.rim         segment: what its neighbours need of it (`mosaicell.rim`, and its exits)
+    NNNNNN.basins      stitch: what can be decided in the tile alone (`stitch.TileBasins`)
     NNNNNN.cells       stitch: what the tile needs of the result (`stitch.TileCells`)
     NNNNNN.table       measure: the rows of the cells that the tile owns
 

@@ -59,7 +59,8 @@ def segment_tiles(
             read(landscape, box), core=core, volume=grid.shape, threshold=threshold, sigma=sigma
         )
         write_arrays(tile_file(folder, tile, "fragments"), {"fragments": fragments})
-        write_arrays(tile_file(folder, tile, "rim"), {"rim": rim(fragments, grid.shape)})
+        border = {"rim": rim(fragments, grid.shape), "exits": graph.end[graph.is_exit]}
+        write_arrays(tile_file(folder, tile, "rim"), border)
         write_arrays(tile_file(folder, tile, "graph"), graph.arrays())
 
     return fill_tiles(

@@ -60,13 +60,14 @@ def stitch_tiles(
         return read_arrays(tile_file(folder, tile, kind))
 
     @lru_cache(NEIGHBOURS_IN_MEMORY)
-    def rim_of(tile: int) -> np.ndarray:
-        return read(tile, "rim")["rim"]
+    def border_of(tile: int) -> dict[str, np.ndarray]:
+        return read(tile, "rim")
 
-    @lru_cache(NEIGHBOURS_IN_MEMORY)
+    def rim_of(tile: int) -> np.ndarray:
+        return border_of(tile)["rim"]
+
     def exits_of(tile: int) -> np.ndarray:
-        graph = read(tile, "graph")
-        return graph["end"][graph["is_exit"]]
+        return border_of(tile)["exits"]
 
     def compute(tile: int) -> None:
         graph = TileGraph(**read(tile, "graph"))
