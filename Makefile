@@ -1,10 +1,12 @@
-# make demo: set-up and the main job on the demo data.  make test: set-up and all tests.
-# make bench: the figures of the README: scores of the demo, and the watershed against its peers.
+# make demo: set-up and the main job on the demo data.  make test: set-up and all tests
+# but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root).
+# make bench: the figures of the README: scores of the demo, the watershed against its peers, on a
+# GPU if there is one, and stitching at scale.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := results/demo
 
-.PHONY: setup demo test bench bench-watershed clean
+.PHONY: setup demo test test-slurm bench bench-watershed clean
 
 setup: .venv/ready
 
@@ -27,6 +29,8 @@ demo: setup
 
 # Prints the figures that the README claims.
 bench: demo bench-watershed
+	$(BIN)/python tests/benchmarks/segment_gpu.py
+	$(BIN)/python tests/benchmarks/stitch_simulation.py --cells 1e5 1e6
 
 # Without the peers' environment the benchmark goes on, and says what it leaves out.
 bench-watershed: setup
@@ -39,7 +43,11 @@ bench-watershed: setup
 	@touch $@
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest -m 'not slurm' --numprocesses auto --dist worksteal
+
+# Skipped, with the reason, where SLURM is not installed.
+test-slurm: setup
+	$(BIN)/python -m pytest -m slurm
 
 clean:
 	rm -rf .venv .venv-peers .snakemake results

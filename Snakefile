@@ -2,7 +2,11 @@
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/common.smk"
+include: "workflow/lock.smk"
 include: "workflow/ingest.smk"
 include: "workflow/predict.smk"
 include: "workflow/segment.smk"
@@ -11,6 +15,7 @@ include: "workflow/measure.smk"
 include: "workflow/evaluate.smk"
 include: "workflow/report.smk"
 include: "workflow/train.smk"
+include: "workflow/plan.smk"
 
 
 rule all:

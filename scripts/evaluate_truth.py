@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from mosaicell.progress import logged
-from mosaicell.records import write_job_record
+from mosaicell.records import read_job_record, write_job_record
 from mosaicell.sources import check_labels, check_same_shape, open_source
-from mosaicell.store import read_json
 
-with logged(snakemake.log[0]):
-    summary = read_json(Path(snakemake.input.summary))
+with logged(snakemake.log[0], threads=snakemake.threads):
+    summary = read_job_record(snakemake.input.summary)
     truth = open_source(snakemake.input.truth)
     check_labels(truth)
     check_same_shape(tuple(summary["shape"][1:]), truth, "the truth")

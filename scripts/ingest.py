@@ -7,7 +7,7 @@ from mosaicell.progress import logged
 from mosaicell.records import fingerprint_of_files, write_job_record
 from mosaicell.sources import check_channel, check_same_shape, check_voxel_size, open_source
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
     store = Path(snakemake.output.group).parent
     array = Path(snakemake.output.landscape).parent

@@ -8,18 +8,18 @@ from mosaicell.jobs.measure import gather_cells
 from mosaicell.measure import units
 from mosaicell.omezarr import label_attributes, labels_attributes
 from mosaicell.progress import logged
-from mosaicell.records import Records, reopening
-from mosaicell.store import read_json, write_file, write_group
+from mosaicell.records import Records, read_job_record, reopening
+from mosaicell.store import write_file, write_group
 from mosaicell.table import table_bytes
 
-with logged(snakemake.log[0]):
-    summary = read_json(Path(snakemake.input.summary))
-    stitched = read_json(Path(snakemake.input.stitched))
+with logged(snakemake.log[0], threads=snakemake.threads):
+    summary = read_job_record(snakemake.input.summary)
+    stitched = read_job_record(snakemake.input.stitched)
     grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
     work = Path(snakemake.input.stitched).parent
+    measured = read_job_record(snakemake.input.measured[0])["content"]
+    records = Records(work / "measure" / "tiles", measured)
     with reopening(work / "measure"):
-        measured = read_json(Path(snakemake.input.measured[0]))["content"]
-        records = Records(work / "measure" / "tiles", measured)
         cells = gather_cells(work / "tiles", grid=grid, measured=records)
     metadata = snakemake.params.origin | {
         "input": summary["content"],

@@ -10,20 +10,21 @@ from mosaicell.records import (
     fingerprint,
     fingerprint_of_files,
     forget_jobs,
+    read_job_record,
     reopening,
     versions_of,
     write_job_record,
 )
-from mosaicell.store import open_array, read_json
+from mosaicell.store import open_array
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
-    summary = read_json(Path(snakemake.input.summary))
-    stitched = read_json(Path(snakemake.input.stitched))
+    summary = read_job_record(snakemake.input.summary)
+    stitched = read_job_record(snakemake.input.stitched)
     store = Path(snakemake.input.group).parent
     record, work = Path(snakemake.output[0]), Path(snakemake.input.stitched).parent
     forget_jobs(record, params.jobs)
-    labels = read_json(Path(snakemake.input.labels[0]))
+    labels = read_job_record(snakemake.input.labels[0])
     grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
     identity = fingerprint(
         versions=versions_of("numba", "numpy"),

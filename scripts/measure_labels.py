@@ -10,20 +10,22 @@ from mosaicell.records import (
     fingerprint,
     fingerprint_of_files,
     forget_jobs,
+    read_job_record,
     reopening,
     write_job_record,
 )
-from mosaicell.store import open_array, read_json, shard_grid
+from mosaicell.store import open_array, shard_grid
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
-    stitched = read_json(Path(snakemake.input.stitched))
+    stitched = read_job_record(snakemake.input.stitched)
     store = Path(snakemake.input.group).parent
     record, work = Path(snakemake.output[0]), Path(snakemake.input.stitched).parent
     forget_jobs(record, params.jobs)
-    factors = read_json(Path(snakemake.input.summary))["levels"]
+    factors = read_job_record(snakemake.input.summary)["levels"]
     labels = store / "labels" / "cells"
-    levels = [(open_array(labels / str(k), "r+"), tuple(f)) for k, f in enumerate(factors)]
+    with reopening(Path(snakemake.input.stitched)):
+        levels = [(open_array(labels / str(k), "r+"), tuple(f)) for k, f in enumerate(factors)]
     identity = fingerprint(
         cells=stitched["content"],
         layouts=[[array.shape, array.shards, array.dtype.name] for array, _ in levels],

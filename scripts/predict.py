@@ -12,19 +12,21 @@ from mosaicell.records import (
     fingerprint,
     fingerprint_of_files,
     forget_jobs,
+    read_job_record,
     reopening,
     versions_of,
     write_job_record,
 )
 from mosaicell.resample import model_grid
-from mosaicell.store import open_array, read_json, shard_grid
+from mosaicell.store import open_array, shard_grid
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
     record = Path(snakemake.output[0])
     forget_jobs(record, params.jobs)
-    summary = read_json(Path(snakemake.input.summary))
-    landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
+    summary = read_job_record(snakemake.input.summary)
+    with reopening(Path(snakemake.input.summary)):
+        landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
     network, about = load(snakemake.input.weights)
     device = device_of_choice()
     network.to(device)
@@ -33,7 +35,8 @@ with logged(snakemake.log[0]):
         shard=shard_grid(landscape).tile, scale=scale, window=about["window"], stride=network.stride
     )
     store = Path(snakemake.input.group).parent
-    channel = channel_of(store, summary, params.channel, grid.scale)
+    with reopening(Path(snakemake.input.summary)):
+        channel = channel_of(store, summary, params.channel, grid.scale)
     versions = versions_of("numba", "numpy", "torch")
     identity = fingerprint(
         versions=versions,

@@ -6,27 +6,37 @@ import pandas as pd
 
 from mosaicell.jobs.labels import gather_borders
 from mosaicell.progress import logged
-from mosaicell.records import Records, reopening
+from mosaicell.provenance import code_state
+from mosaicell.records import Records, read_job_record, reopening
 from mosaicell.report import columns, report
 from mosaicell.store import open_array, read_json, write_file
+from mosaicell.table import read_table
 
-with logged(snakemake.log[0]):
-    summary = read_json(Path(snakemake.input.summary))
+with logged(snakemake.log[0], threads=snakemake.threads):
+    summary = read_job_record(snakemake.input.summary)
     store, levels = Path(snakemake.input.labels).parents[2], range(len(summary["levels"]))
     limits = [tuple(channel["limits"]) for channel in summary["channels"]]
-    labels = [open_array(store / "labels" / "cells" / str(k)) for k in levels]
-    stages = Path(snakemake.input.written[0]).parent
-    with reopening(stages):
-        written = read_json(Path(snakemake.input.written[0]))["content"]
+    stages, stitched = Path(snakemake.input.written[0]).parent, Path(snakemake.input.stitched)
+    written = read_job_record(snakemake.input.written[0])["content"]
+    tile = tuple(read_job_record(stitched)["tile"])
+    with reopening(Path(snakemake.input.summary)):
+        image = [open_array(store / str(k)) for k in levels]
+    with reopening(stages, stitched):
+        labels = [open_array(store / "labels" / "cells" / str(k)) for k in levels]
         borders = gather_borders(labels[0], written=Records(stages / "shards", written))
     facts = snakemake.params.facts
     facts["Hashes"]["input"] = summary["content"]
+    facts["Hashes"]["landscape"] = summary.get("landscape", {}).get("content", "predicted")
+    facts["Versions"]["git commit"] = code_state() or "none: not a git checkout"
     if snakemake.input.scores:
-        found = read_json(Path(snakemake.input.scores))
+        with reopening(Path(snakemake.input.scores)):
+            found = read_json(Path(snakemake.input.scores))
         facts["Scores against the truth"] = {
             name: f"{value:.3f}" if isinstance(value, float) else str(value)
             for name, value in found.items()
         }
+    with reopening(Path(snakemake.input.cells)):
+        cells = read_table(Path(snakemake.input.cells), columns(len(limits)))
     timings = []
     for stage, paths in snakemake.params.benchmarks.items():
         jobs = [pd.read_csv(p, sep="\t", na_values="-") for p in paths if Path(p).exists()]
@@ -38,15 +48,15 @@ with logged(snakemake.log[0]):
             )
     page = report(
         sample=snakemake.params.sample,
-        image=[open_array(store / str(k)) for k in levels],
+        image=image,
         labels=labels,
         factors=[tuple(factor) for factor in summary["levels"]],
         channel=snakemake.params.channel,
         limits=limits,
         voxel_size=summary["voxel_size"] and tuple(summary["voxel_size"]),
-        cells=pd.read_parquet(snakemake.input.cells, columns=columns(len(limits))),
+        cells=cells,
         borders=borders,
-        tile=tuple(read_json(Path(snakemake.input.stitched))["tile"]),
+        tile=tile,
         facts=facts,
         timings=timings,
     )

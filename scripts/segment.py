@@ -10,21 +10,23 @@ from mosaicell.records import (
     fingerprint,
     fingerprint_of_files,
     forget_jobs,
+    read_job_record,
     reopening,
     versions_of,
     write_job_record,
 )
 from mosaicell.smooth import sigma_in_voxels
-from mosaicell.store import open_array, read_json
+from mosaicell.store import open_array
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
-    landscape = open_array(Path(snakemake.input.landscape).parent)
     record, work = Path(snakemake.output[0]), Path(snakemake.input.summary).parent
     forget_jobs(record, params.jobs)
-    summary = read_json(Path(snakemake.input.summary))
+    summary = read_job_record(snakemake.input.summary)
+    with reopening(Path(snakemake.input.summary)):
+        landscape = open_array(Path(snakemake.input.landscape).parent)
     if snakemake.input.predictions:
-        origin = read_json(Path(snakemake.input.predictions[0]))
+        origin = read_job_record(snakemake.input.predictions[0])
         predicted = Records(work / "predict" / "shards", origin["content"])
     else:
         origin = summary["landscape"]

@@ -10,16 +10,16 @@ from mosaicell.records import (
     Records,
     fingerprint,
     fingerprint_of_files,
+    read_job_record,
     reopening,
     write_job_record,
 )
-from mosaicell.store import read_json
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
-    summary = read_json(Path(snakemake.input.summary))
-    segmented = read_json(Path(snakemake.input.segmented[0]))
-    contracted = read_json(Path(snakemake.input.contracted[0]))
+    summary = read_job_record(snakemake.input.summary)
+    segmented = read_job_record(snakemake.input.segmented[0])
+    contracted = read_job_record(snakemake.input.contracted[0])
     grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]))
     work = Path(snakemake.input.summary).parent
     with reopening(work / "stitch_tiles"):

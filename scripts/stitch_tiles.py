@@ -10,15 +10,15 @@ from mosaicell.records import (
     fingerprint,
     fingerprint_of_files,
     forget_jobs,
+    read_job_record,
     reopening,
     write_job_record,
 )
-from mosaicell.store import read_json
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
-    summary = read_json(Path(snakemake.input.summary))
-    segmented = read_json(Path(snakemake.input.segmented[0]))
+    summary = read_job_record(snakemake.input.summary)
+    segmented = read_job_record(snakemake.input.segmented[0])
     record, work = Path(snakemake.output[0]), Path(snakemake.input.summary).parent
     forget_jobs(record, params.jobs)
     grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]))

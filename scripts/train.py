@@ -5,7 +5,7 @@ from pathlib import Path
 from mosaicell.progress import logged
 from mosaicell.train import train
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], threads=snakemake.threads):
     train(
         out=Path(snakemake.output.weights),
         threads=snakemake.threads,

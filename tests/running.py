@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import tifffile
 import yaml
 
 ROOT = Path(__file__).parents[1]
+HILLS = {"threshold": 0.25, "persistence": 0.08, "min_size": 5}  # for `write_hills`
 
 
 def write_sheet(path: Path, rows: list[dict]) -> Path:
@@ -19,6 +22,23 @@ def write_sheet(path: Path, rows: list[dict]) -> Path:
     lines += ["\t".join(str(row.get(column, "")) for column in columns) for row in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def write_hills(folder: Path, shape: tuple[int, int, int], seed: int = 3) -> dict:
+    """A row of the sample sheet: a noisy landscape as float32 TIFF, and an image beside it."""
+    noise = np.random.default_rng(seed).random(shape)
+    smooth = sum(np.roll(noise, s, axis) for axis in range(3) for s in range(-2, 3))
+    landscape = ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+    tifffile.imwrite(folder / "landscape.tif", landscape)
+    tifffile.imwrite(folder / "image.tif", (landscape * 250).astype(np.uint8))
+    return {"sample": "a", "image": folder / "image.tif", "landscape": folder / "landscape.tif"}
+
+
+def configured(folder: Path, row: dict, *, tile: list[int], jobs: int = 1, **sections) -> dict:
+    """A configuration with one sample."""
+    sheet = write_sheet(folder / "samples.tsv", [row])
+    tiles = {"shape": tile, "jobs": jobs}
+    return {"samples": str(sheet), "tile": tiles, "segment": HILLS, **sections}
 
 
 def command(folder: Path, config: dict, *arguments: str) -> list[str]:

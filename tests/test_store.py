@@ -198,3 +198,23 @@ def test_a_missing_or_damaged_shard_is_not_read_even_if_it_held_zeros_alone(tmp_
         with pytest.raises(DamagedError, match="missing"):
             read(array, everything, leading)
     assert (read(array, everything, (0,)) == value).all()
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"10", b"11"), (b"uint16", b"uint17"), (b"zstd", b"")])
+def test_an_array_whose_metadata_are_damaged_is_not_opened_and_keeps_its_chunks(tmp_path, old, new):
+    values = filled(tmp_path / "a")[...]
+    metadata = tmp_path / "a" / "zarr.json"
+    content = metadata.read_bytes()
+    assert old in content
+    metadata.write_bytes(content.replace(old, new, 1))
+    with pytest.raises(DamagedError, match=r"zarr\.json is damaged"):
+        open_array(tmp_path / "a")
+    np.testing.assert_array_equal(lay_out(tmp_path / "a", **LAYOUT)[...], values)
+    assert metadata.read_bytes() == content
+
+
+def test_a_shard_of_zeros_is_stored_by_whoever_opened_the_array(tmp_path):
+    lay_out(tmp_path / "a", **LAYOUT)
+    array = open_array(tmp_path / "a", "r+")
+    write_shards(array, WHOLE, np.zeros(WHOLE.shape, np.uint16), (1,))
+    assert not read(array, WHOLE, (1,)).any()

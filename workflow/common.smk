@@ -1,6 +1,7 @@
 # Configuration, samples and paths: what the rules of all stages share. No rules here.
 from pathlib import Path
 
+import resources
 import settings
 from mosaicell import model
 from snakemake.exceptions import WorkflowError
@@ -46,6 +47,43 @@ def of_sample(field):
 def listing(field):
     """What is in the folder that the sample sheet names, as a function of a rule's wildcards."""
     return lambda wildcards: settings.listing(getattr(SAMPLES[wildcards.sample], field))
+
+
+def earlier(stage):
+    """What the stages before one are given, for `params`, as a function of a rule's wildcards.
+
+    Snakemake forgets a job that failed. If a stage failed under new settings, it is by this that
+    those after it are known to be of the old ones.
+    """
+    return lambda wildcards: settings.earlier(stage, config, SAMPLES[wildcards.sample], ABOUT_MODEL)
+
+
+def load(wildcards):
+    """What is known of the work on a sample; a model in training has none."""
+    name = wildcards.get("sample")
+    summary = Path(str(SUMMARY).format(sample=name))
+    return resources.load(config, SAMPLES.get(name), ABOUT_MODEL, summary)
+
+
+def memory(stage):
+    """Memory (MB) of a stage's jobs, as a function of what Snakemake knows of a job."""
+    return lambda wildcards, threads, attempt: resources.memory(
+        stage, load(wildcards), threads=threads, attempt=attempt
+    )
+
+
+def runtime(stage):
+    """Minutes that a stage's jobs may take, as a function of what Snakemake knows of a job."""
+    return lambda wildcards, threads, attempt: resources.runtime(
+        stage, load(wildcards), threads=threads, attempt=attempt
+    )
+
+
+def gpu_job_threads(wildcards):
+    """A job with a GPU, or in place of one, has all cores of one machine, but not of a cluster."""
+    if workflow.remote_exec or workflow.non_local_exec:
+        return resources.GPU_JOB_THREADS
+    return workflow.cores
 
 
 def benchmarks(sample):

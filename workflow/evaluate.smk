@@ -11,6 +11,9 @@ rule evaluate_truth:
     priority: 1  # a truth that cannot be used is to be known before the work
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("evaluate_truth"),
+        runtime=runtime("evaluate_truth"),
     params:
         listing=listing("truth"),
     script:
@@ -25,10 +28,18 @@ rule evaluate:
         truth=of_sample("truth"),
         code=code("evaluate"),
     output:
-        SCORES,
+        report(
+            SCORES,
+            caption="report/scores.rst",
+            category="Scores",
+            labels={"sample": "{sample}"},
+        ),
     log:
         WORK / "logs/evaluate.log",
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("evaluate"),
+        runtime=runtime("evaluate"),
     script:
         "../scripts/evaluate.py"

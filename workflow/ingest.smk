@@ -14,7 +14,10 @@ rule ingest:
         WORK / "benchmarks/ingest.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 4
+    threads: resources.THREADS["ingest"]
+    resources:
+        mem_mb=memory("ingest"),
+        runtime=runtime("ingest"),
     params:
         voxel_size=of_sample("voxel_size"),
         channel=of_sample("channel"),

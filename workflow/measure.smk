@@ -13,8 +13,12 @@ rule measure_labels:
         WORK / "benchmarks/measure_labels-{job}.tsv"
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("measure_labels"),
+        runtime=runtime("measure_labels"),
     params:
         jobs=len(JOBS),
+        earlier=earlier("measure"),
     script:
         "../scripts/measure_labels.py"
 
@@ -34,8 +38,12 @@ rule measure_cells:
         WORK / "benchmarks/measure_cells-{job}.tsv"
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("measure_cells"),
+        runtime=runtime("measure_cells"),
     params:
         jobs=len(JOBS),
+        earlier=earlier("measure"),
     script:
         "../scripts/measure_cells.py"
 
@@ -56,7 +64,11 @@ rule measure:
         WORK / "benchmarks/measure.tsv"
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("measure"),
+        runtime=runtime("measure"),
     params:
+        earlier=earlier("measure"),
         origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
     script:
         "../scripts/measure.py"

@@ -15,12 +15,15 @@ rule predict:
         WORK / "benchmarks/predict-{job}.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: workflow.cores or 16
+    threads: gpu_job_threads
     resources:
+        mem_mb=memory("predict"),
+        runtime=runtime("predict"),
         gpu=1,
     params:
         jobs=len(JOBS),
         channel=of_sample("channel"),
+        earlier=earlier("predict"),
         diameter=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample]),
     script:
         "../scripts/predict.py"

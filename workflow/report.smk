@@ -10,11 +10,19 @@ rule report:
         code=code("report"),
         template=str(settings.SCHEMAS.parent / "mosaicell" / "report.html.j2"),
     output:
-        report=REPORT,
+        report=report(
+            REPORT,
+            caption="report/report.rst",
+            category="Reports",
+            labels={"sample": "{sample}"},
+        ),
     log:
         WORK / "logs/report.log",
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("report"),
+        runtime=runtime("report"),
     params:
         sample="{sample}",
         channel=of_sample("channel"),

@@ -13,10 +13,14 @@ rule segment:
         WORK / "benchmarks/segment-{job}.tsv"
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("segment"),
+        runtime=runtime("segment"),
     params:
         jobs=len(JOBS),
         tile_shape=config["tile"]["shape"],
         threshold=config["segment"]["threshold"],
         sigma=config["segment"]["sigma"],
+        earlier=earlier("segment"),
     script:
         "../scripts/segment.py"

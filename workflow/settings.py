@@ -36,6 +36,8 @@ Validator = extend(
 )
 ZARR_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 RESERVED = ("models", "work")
+# A new version alone, or another way to wait or to say who ran, is no reason to compute again.
+WITHOUT_RESULT = {"lock.py", "provenance.py", "version.py"}
 SCHEMAS = Path(__file__).parent / "schemas"
 TYPES = {
     "object": "a section of keys",
@@ -280,6 +282,7 @@ def library(script: str) -> list[Path]:
     """The library modules that a script imports, and all that these import.
 
     Listed as an input, they make a rule run again when its code has changed, and only then.
+    Modules on which no result depends are left out.
 
     Parameters
     ----------
@@ -302,6 +305,7 @@ def library(script: str) -> list[Path]:
                 continue
             names = [node.module] if node.module else [alias.name for alias in node.names]
             modules = {folder.joinpath(*name.split(".")).with_suffix(".py") for name in names}
+            modules = {path for path in modules if path.name not in WITHOUT_RESULT}
             waiting += modules - found
             found |= modules
     return sorted(found)
@@ -381,6 +385,26 @@ def parameters(config: dict, sample: Sample, card: dict) -> dict:
     if not sample.landscape:
         chosen |= {"model": card["name"], "diameter": diameter(config, sample)}
     return chosen
+
+
+def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
+    """What the stages before one are given for a sample, in their order."""
+    chosen = parameters(config, sample, card)
+    given = {
+        "ingest": [
+            sample.voxel_size,
+            sample.channel,
+            listing(sample.image),
+            listing(sample.landscape),
+        ],
+        "predict": [chosen.get("diameter"), None if sample.landscape else card["sha256"]],
+        "segment": [chosen["threshold"], chosen["sigma"]],
+        "stitch_tiles": [chosen["persistence"]],
+        "stitch": [chosen["min_size"]],
+        "measure": [],
+    }
+    stages = list(given)
+    return [given[before] for before in stages[: stages.index(stage)]]
 
 
 def origin(config: dict, sample: Sample, card: dict) -> dict[str, str]:

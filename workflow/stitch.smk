@@ -12,9 +12,13 @@ rule stitch_tiles:
         WORK / "benchmarks/stitch_tiles-{job}.tsv"
     conda:
         "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("stitch_tiles"),
+        runtime=runtime("stitch_tiles"),
     params:
         jobs=len(JOBS),
         persistence=config["segment"]["persistence"],
+        earlier=earlier("stitch_tiles"),
     script:
         "../scripts/stitch_tiles.py"
 
@@ -33,11 +37,15 @@ rule stitch:
         WORK / "benchmarks/stitch.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 4
+    threads: resources.THREADS["stitch"]
+    resources:
+        mem_mb=memory("stitch"),
+        runtime=runtime("stitch"),
     params:
         store=str(STORE),
         products=[str(TABLE), str(SCORES), str(REPORT)],
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],
+        earlier=earlier("stitch"),
     script:
         "../scripts/stitch.py"

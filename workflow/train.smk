@@ -9,8 +9,10 @@ rule train:
         MODELS / "{model}.log",
     conda:
         "../envs/environment.yaml"
-    threads: workflow.cores or 16
+    threads: gpu_job_threads
     resources:
+        mem_mb=memory("train"),
+        runtime=runtime("train"),
         gpu=1,
     params:
         **config["train"],

@@ -48,6 +48,7 @@ from .store import (
     write_group,
     write_shards,
 )
+from .version import __version__
 
 BAND_BYTES = 128 * 2**20
 VOXELS_COUNTED_AT_ONCE = 2**20
@@ -138,7 +139,7 @@ def ingest(
     attributes = image_attributes(
         name=name, voxel_size=voxel_size, factors=factors, dtype=dtype, limits=channel_limits
     )
-    write_group(store, attributes)
+    write_group(store, attributes | {"mosaicell": {"version": __version__, "input": content}})
     return {
         "shape": list(source.shape),
         "dtype": dtype.name,

@@ -16,8 +16,14 @@ from pathlib import Path
 from threading import Lock
 
 import dask
+import zarr
+
+from .lock import lock
+from .provenance import stamp
 
 SECONDS_BETWEEN_LINES = 5.0
+# A killed Snakemake leaves jobs behind that go on for a while.
+SECONDS_FOR_ANOTHER = 120.0
 
 
 class Progress:
@@ -137,15 +143,39 @@ class _Tee:
             stream.flush()
 
 
+def limit_threads(threads: int) -> None:
+    """Give zarr as many threads as the job has; all scripts pass here, through `logged`.
+
+    The rest follows the job's `threads` too: BLAS, OpenMP and with it torch and pyarrow through
+    OMP_NUM_THREADS and its like, which Snakemake sets before Python starts; `work_off` and the
+    stages, whose threads are an argument. Nothing here is compiled by numba to run in parallel.
+    """
+    zarr.config.set({"threading.max_workers": threads, "async.concurrency": threads})
+
+
 @contextmanager
-def logged(path: str | Path) -> Iterator[None]:
+def logged(path: str | Path, *, threads: int) -> Iterator[None]:
     """Copy what is written to standard error into a log file, and say what went wrong.
+
+    The libraries that a script uses get the threads of its job first (see `limit_threads`).
+
+    Whoever has the log has the job: if another process is still at it, this one waits for a while.
 
     A refusal (ValueError, OSError) is one sentence on the terminal and ends the program; its
     traceback, and that of any other exception, is in the log.
     """
+    limit_threads(threads)
     terminal = sys.stderr
-    with Path(path).open("w", encoding="utf-8") as log:
+    with Path(path).open("a", encoding="utf-8") as log:
+        if not lock(log):
+            print(f"Waiting for another process at this job (it writes {path})", file=terminal)
+        if not lock(log, wait=SECONDS_FOR_ANOTHER):
+            raise SystemExit(
+                f"Stopped: another process is at this job (it writes {path}); allowed is one: wait "
+                "until it has ended, or end it, and start the same command again"
+            )
+        log.truncate(0)
+        print(stamp(), file=log, flush=True)
         sys.stderr = _Tee(terminal, log)
         try:
             yield

@@ -3,7 +3,8 @@
 Idea: a tile's record is written, in one step, after everything else of the tile is on disk, and
 it carries the fingerprint of all that the tile was computed from (parameters, input, code). A
 record with another fingerprint is as good as none: the tile is computed again. What a record
-says about the tile (a checksum, counts, names) is its payload.
+says about the tile (a checksum, counts, names) is its payload. Each record carries its own hash,
+so that one that is damaged is not believed.
 
 A job that has done its share says so in a *job record*, the file by which Snakemake knows it. Job
 records differ each time, so whatever follows a job that ran runs again, and finds in the records
@@ -21,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
-from .store import DamagedError, read_json, write_json
+from .store import DamagedError, read_sealed, write_sealed
 
 
 def fingerprint(**identity: object) -> str:
@@ -39,7 +40,19 @@ def fingerprint_of_files(paths: list[Path]) -> str:
 
 def write_job_record(path: Path, **said: object) -> None:
     """Say that a job has done its share, and what those that follow need to know of it."""
-    write_json(path, said | {"run": uuid4().hex})
+    write_sealed(path, said | {"run": uuid4().hex})
+
+
+def read_job_record(path: str | Path) -> dict:
+    """What a job said when it had done its share.
+
+    Raises
+    ------
+    DamagedError
+        If the record is not as it was written. It is removed, so its job runs again next time.
+    """
+    with reopening(Path(path)):
+        return read_sealed(Path(path))
 
 
 def forget_jobs(record: Path, jobs: int) -> None:
@@ -107,16 +120,14 @@ class Records:
     def payload(self, tile: int) -> dict | None:
         """What was said of a tile when it was done; None if it is not done, or done otherwise."""
         try:
-            record = read_json(self._path(tile))
-        except (FileNotFoundError, ValueError):
+            record = read_sealed(self._path(tile))
+        except DamagedError:
             return None
-        if not isinstance(record, dict) or record.get("fingerprint") != self.expected:
-            return None
-        return record["payload"]
+        return record["payload"] if record["fingerprint"] == self.expected else None
 
     def add(self, tile: int, payload: dict) -> None:
         """Say that a tile is done. Everything that belongs to it must be on disk by now."""
-        write_json(self._path(tile), {"fingerprint": self.expected, "payload": payload})
+        write_sealed(self._path(tile), {"fingerprint": self.expected, "payload": payload})
 
     def _path(self, tile: int) -> Path:
         return self.folder / f"{tile:06d}.json"

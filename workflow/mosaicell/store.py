@@ -4,7 +4,8 @@ How things are written, read and checked on disk is known here alone; others nam
 store by its path below it. What this module promises:
 
 1. `lay_out` creates an array, or keeps it if it is already there with the same layout, so a
-   job that starts again finds what it has written.
+   job that starts again finds what it has written. An array's metadata carry their own hash: a
+   damaged one could have all chunks read or written otherwise.
 2. A shard is written by one task at a time; tasks are therefore cut along `shard_grid`.
 3. `checksum` reads back what is stored under a box, so that a record can tell later whether a
    shard was deleted or changed.
@@ -13,6 +14,7 @@ store by its path below it. What this module promises:
 Every chunk carries a CRC-32C; a chunk that was damaged is found when it is read.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -34,6 +36,8 @@ SHARD_VOXELS = 256**3
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
 # Shards of zeros are written too, so that a missing one is known to be missing.
 CONFIG = {"write_empty_chunks": True}
+METADATA = "zarr.json"
+SEAL = "mosaicell.sha256"
 
 
 class DamagedError(ValueError):
@@ -51,21 +55,13 @@ def lay_out(
 ) -> zarr.Array:
     """Create a sharded zarr array, or open it if it is there with just this layout.
 
-    An array of another layout at `path` is removed first. Chunks whose metadata are missing stay:
-    whether they can be used is for the records to say. To be called by one job at a time.
+    An array of another layout at `path` is removed first. Chunks whose metadata are missing or
+    damaged stay: whether they can be used is for the records to say. To be called by one job at
+    a time.
     """
-    if (path / "zarr.json").exists():
-        array = open_array(path, "r+")
-        if (array.shape, array.dtype, array.chunks, array.shards) == (
-            tuple(shape),
-            np.dtype(dtype),
-            tuple(chunks),
-            tuple(shards),
-        ):
-            return array
-        shutil.rmtree(path)
-    return zarr.create_array(
-        path,
+    memory = {}
+    zarr.create_array(
+        memory,
         shape=shape,
         dtype=dtype,
         chunks=chunks,
@@ -73,8 +69,28 @@ def lay_out(
         compressors=CODECS,
         fill_value=0,
         dimension_names=dimension_names,
-        config=CONFIG,
     )
+    layout = json.loads(memory[METADATA].to_bytes())
+    layout["attributes"] = {SEAL: _seal_of_layout(layout)}
+    try:
+        if _layout(path) != layout:
+            shutil.rmtree(path)
+    except DamagedError:
+        pass
+    write_json(path / METADATA, layout)
+    return open_array(path, "r+")
+
+
+def _layout(path: Path) -> dict:
+    """The metadata of an array that `lay_out` made."""
+    layout = read_json(path / METADATA)
+    if layout.get("attributes", {}).get(SEAL) != _seal_of_layout(layout):
+        raise DamagedError(f"{path / METADATA} is damaged")
+    return layout
+
+
+def _seal_of_layout(layout: dict) -> str:
+    return _seal({key: value for key, value in layout.items() if key != "attributes"})
 
 
 def remove_levels(folder: Path, first: int) -> None:
@@ -85,8 +101,16 @@ def remove_levels(folder: Path, first: int) -> None:
 
 
 def open_array(path: Path, mode: str = "r") -> zarr.Array:
-    """Open a zarr array for reading ("r") or for writing into it as well ("r+")."""
-    return zarr.open_array(path, mode=mode, config=CONFIG)
+    """Open an array that `lay_out` made for reading ("r") or for writing into it as well ("r+").
+
+    Raises
+    ------
+    DamagedError
+        If its metadata are missing or not as they were written.
+    """
+    _layout(path)
+    # Opening takes no `config`, and would leave out shards of zeros.
+    return zarr.open_array(path, mode=mode).with_config(CONFIG)
 
 
 def read(array: zarr.Array, box: Box, leading: tuple[int | slice, ...] = ()) -> np.ndarray:
@@ -183,14 +207,12 @@ def _shard_paths(array: zarr.Array, box: Box, leading: tuple[int, ...]) -> Itera
 def write_group(path: Path, attributes: dict) -> None:
     """Write the metadata of a zarr group in one step; arrays and groups in it stay."""
     path.mkdir(parents=True, exist_ok=True)
-    write_json(
-        path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    )
+    write_json(path / METADATA, {"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
 
 def remove_group(path: Path) -> None:
     """Remove the metadata of a zarr group, if any; arrays and groups in it stay."""
-    (path / "zarr.json").unlink(missing_ok=True)
+    (path / METADATA).unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -215,8 +237,43 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Read a JSON file."""
-    return json.loads(path.read_bytes())
+    """Read a JSON file that holds an object.
+
+    Raises
+    ------
+    DamagedError
+        If the file is not there or not such a file.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError) as error:
+        raise DamagedError(f"{path} is damaged or missing ({error})") from error
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path} is damaged")
+    return content
+
+
+def write_sealed(path: Path, content: dict) -> None:
+    """Write JSON in one step, with a hash of itself by which `read_sealed` knows it."""
+    write_json(path, content | {SEAL: _seal(content)})
+
+
+def read_sealed(path: Path) -> dict:
+    """Read what `write_sealed` wrote.
+
+    Raises
+    ------
+    DamagedError
+        If the file is not there or not as it was written.
+    """
+    content = read_json(path)
+    if content.pop(SEAL, None) != _seal(content):
+        raise DamagedError(f"{path} is damaged")
+    return content
+
+
+def _seal(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -6,10 +6,13 @@ shape, times, hosts) is written, so equal results are equal files.
 """
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from .store import DamagedError
 
 ROWS_PER_GROUP = 65536
 
@@ -50,5 +53,21 @@ def table_bytes(
         buffer,
         row_group_size=ROWS_PER_GROUP,
         compression="zstd",
+        write_page_checksum=True,
     )
     return buffer.getvalue()
+
+
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read columns of a file that `table_bytes` made.
+
+    Raises
+    ------
+    DamagedError
+        If the file is not there or damaged.
+    """
+    try:
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{path} is damaged or missing ({error})") from error
+    return table.to_pandas()

@@ -1,0 +1,264 @@
+"""A real SLURM on one machine: as many nodes as wished, with GPUs that only SLURM believes in.
+
+Idea: all daemons (munged, slurmctld, one slurmd a node) run in the foreground as children of this
+process, with keys, sockets, state and logs in one folder and ports that were free, so that nothing
+of the machine is touched, several clusters can live side by side, and what ends is what was begun.
+A GPU is /dev/null: SLURM counts it and hands it out, no job could tell. Memory is watched by
+polling, as cgroups may not be there: a step that holds more than its job asked for is killed.
+
+A folder `bin` holds SLURM's commands as they speak to this cluster: who has it first on PATH is its
+user. (SLURM_CONF alone would not do: Snakemake's plugin takes it from what runs inside of a job.)
+
+Limits: no accounting, since that takes a database; so `sacct` answers nothing here. The nodes
+share the cores and the memory that the machine has, whatever they claim. Debian's SLURM 22.05 and
+later; as root, as SLURM is meant to be run.
+
+Command line: python tests/slurm_cluster.py FOLDER [NODES] runs a cluster until Ctrl-C.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+DAEMONS = "munged", "slurmctld", "slurmd"
+COMMANDS = "sbatch", "srun", "squeue", "sinfo", "sacct", "scontrol", "scancel"
+CPUS, MEMORY_MB = 16, 64_000  # that a node claims to have
+CONF = """\
+ClusterName=toy
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/jobs.txt
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,bf_interval=2,sched_interval=2,sched_min_interval=0
+SlurmdParameters=config_overrides
+ReturnToService=2
+KillWait=2
+MinJobAge=300
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+GresTypes=gpu
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def missing() -> str:
+    """Why there can be no cluster on this machine, in a sentence; empty if there can."""
+    absent = [name for name in DAEMONS + COMMANDS if not _path(name)]
+    if absent:
+        return f"SLURM is not here: no {', '.join(absent)}; apt-get install slurm-wlm munge"
+    return "" if os.getuid() == 0 else "the toy cluster starts SLURM's daemons, which takes root"
+
+
+def _path(program: str) -> str | None:
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+class Cluster:
+    """A running cluster: its nodes' daemons, and what a user asks of it."""
+
+    def __init__(self, folder: Path, nodes: dict[str, subprocess.Popen]):
+        self.folder = folder
+        self.nodes = nodes
+        self.path = f"{folder}/bin:{os.environ['PATH']}"
+
+    def call(self, *command: str) -> str:
+        """The output of one of SLURM's commands."""
+        done = subprocess.run(
+            [self.folder / "bin" / command[0], *command[1:]],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    def jobs(self, *states: str) -> list[dict[str, str]]:
+        """Jobs in these states, all if none is named: of each its id, rule, node and so on."""
+        fields = {"id": "%A", "state": "%T", "node": "%N", "memory": "%m", "minutes": "%l"}
+        chosen = ",".join(states) or "all"
+        lines = self.call(
+            "squeue", "--noheader", "--sort=i", f"--states={chosen}",
+            "--format=" + "|".join(fields.values()) + "|%k",
+        ).splitlines()  # fmt: skip
+        return [dict(zip([*fields, "comment"], line.split("|"), strict=True)) for line in lines]
+
+    def fail(self, node: str) -> None:
+        """Let a node die with all that runs on it, and SLURM notice."""
+        jobs = self.call("squeue", "--noheader", "--format=%A", f"--nodelist={node}").split()
+        self.nodes[node].kill()
+        self.nodes[node].wait()
+        # Those that report to the controller die first, so that nobody reports what died.
+        for is_reporter in (True, False):
+            for pid in self._processes(jobs, is_reporter):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=died")
+        for job in jobs:  # which SLURM would start again after two minutes
+            self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    def _processes(self, jobs: list[str], is_reporter: bool) -> list[int]:
+        """Processes of jobs of this cluster, or SLURM's own that watch over them."""
+        found = []
+        for path in Path("/proc").iterdir():
+            if not path.name.isdigit():
+                continue
+            try:
+                variables = (path / "environ").read_bytes().decode(errors="replace").split("\0")
+                title = (path / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if f"SLURM_CONF={self.folder}/slurm.conf" not in variables:
+                continue
+            if any(
+                title.startswith(f"slurmstepd: [{job}.")
+                if is_reporter
+                else f"SLURM_JOB_ID={job}" in variables
+                for job in jobs
+            ):
+                found.append(int(path.name))
+        return found
+
+
+@contextmanager
+def cluster(folder: Path, *, nodes: int):
+    """Start a cluster in an empty folder, and stop it at the end.
+
+    Parameters
+    ----------
+    folder : Path
+        Absolute; shorter than about 80 characters, as sockets' names are.
+    nodes : int
+        They are called n1, n2, and so on.
+
+    Yields
+    ------
+    Cluster
+
+    Raises
+    ------
+    RuntimeError
+        If the nodes do not come up in half a minute, with what the daemons said.
+    """
+    names = [f"n{number + 1}" for number in range(nodes)]
+    for path in ("bin", "state", *(f"spool/{name}" for name in names)):
+        (folder / path).mkdir(parents=True)
+    _configure(folder, names)
+    with ExitStack() as ending:
+
+        def start(name, program, *arguments):
+            log = ending.enter_context((folder / f"{name}.log").open("w"))
+            process = subprocess.Popen(
+                [_path(program), *arguments],
+                env=os.environ | {"SLURM_CONF": str(folder / "slurm.conf")},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C is for the one who started the cluster
+            )
+            ending.callback(_end, process)
+            return process
+
+        start(
+            "munged", "munged", "--foreground", "--force",
+            *(f"--{key}={folder}/munge.{key.split('-')[0]}"
+              for key in ("key-file", "socket", "pid-file", "log-file", "seed-file")),
+        )  # fmt: skip
+        _wait(lambda: (folder / "munge.socket").exists(), folder)
+        start("slurmctld", "slurmctld", "-D")
+        running = Cluster(folder, {name: start(name, "slurmd", "-D", "-N", name) for name in names})
+        _wait(lambda: _idle(running) == nodes, folder)
+        ending.callback(_cancel, running)
+        yield running
+
+
+def _configure(folder: Path, names: list[str]) -> None:
+    host = socket.gethostname().split(".")[0]
+    ports = _free_ports(len(names) + 1)
+    text = CONF.format(host=host, folder=folder, ports=ports)
+    for name, port in zip(names, ports[1:], strict=True):
+        text += (
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} "
+            f"RealMemory={MEMORY_MB} Gres=gpu:1\n"
+        )
+    (folder / "slurm.conf").write_text(text, encoding="utf-8")
+    gpus = f"NodeName=n[1-{len(names)}] Name=gpu File=/dev/null Flags=nvidia_gpu_env\n"
+    (folder / "gres.conf").write_text(gpus, encoding="utf-8")
+    for name in COMMANDS:
+        command = folder / "bin" / name
+        command.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {_path(name)} "$@"\n')
+        command.chmod(0o755)
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+
+
+def _free_ports(n: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(closing(socket.socket())) for _ in range(n)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _idle(running: Cluster) -> int:
+    try:
+        return sum(map(int, running.call("sinfo", "-h", "-t", "idle", "-o", "%D").split()))
+    except subprocess.CalledProcessError:  # the controller does not listen yet
+        return 0
+
+
+def _wait(ready, folder: Path) -> None:
+    begin = time.monotonic()
+    while not ready():
+        if time.monotonic() - begin > 30:
+            logs = [path.read_text()[-2000:] for path in sorted(folder.glob("*.log"))]
+            raise RuntimeError("The cluster does not come up:\n" + "\n".join(logs))
+        time.sleep(0.1)
+
+
+def _cancel(running: Cluster) -> None:
+    """End all jobs, as they would go on without the daemons."""
+    running.call("scancel", "--partition=main")
+    running.call("scancel", "--partition=main", "--signal=KILL", "--full")
+    begin = time.monotonic()
+    while running.jobs("running", "completing") and time.monotonic() - begin < 20:
+        time.sleep(0.2)
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    with cluster(Path(sys.argv[1]).absolute(), nodes=int((sys.argv[2:] or ["4"])[0])) as toy:
+        print(f"export PATH={toy.folder}/bin:$PATH", flush=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -1,0 +1,273 @@
+"""What the jobs of each stage ask for: memory and run time, and the units of work they share.
+
+Idea: a job holds a known number of bytes for each voxel of the tiles, shards or bands that it has
+in work, and its run time follows from its share of the sample. So both are computed from what is
+known of the sample (see `Load`): the configuration always, and the image once it is ingested.
+Nothing here opens an image.
+
+1. Memory: `FLOOR` for the programs, and bytes per voxel for each thread. A second attempt asks for
+   twice as much, a third for four times: a job that was killed for its memory may get through.
+2. Run time: the voxels of the job's share by the stage's speed, four times as long as was
+   measured, since file systems and processors differ; then doubled for each attempt, too.
+
+How the figures were found: 4 cores of an AMD EPYC, 512 x 256 x 256 voxels in two tiles of 256^3,
+`ru_maxrss` of each job's process less that of its imports. Synthetic nuclei gave the lower end
+(segment: 22 bytes a voxel), uncorrelated noise with 27 voxels a cell the upper one (39 for uint16,
+54 for float32).
+
+Limits: whoever has more cells than one in `VOXELS_PER_CELL`, or planes wider than 30,000 pixels,
+may need the second attempt. The speed of a GPU is assumed, not measured.
+"""
+
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+
+import numpy as np
+
+import settings
+from mosaicell.geometry import Grid, Triple, VoxelSize, cube
+from mosaicell.ingest import BAND_BYTES
+from mosaicell.jobs.stitch import NEIGHBOURS_IN_MEMORY
+from mosaicell.store import CHUNK_VOXELS, SHARD_VOXELS, DamagedError, read_sealed
+
+MB = 10**6
+# Two Snakemakes around a script on a cluster (220 MB each), and imports (110 to 180 MB).
+FLOOR = 700 * MB
+TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is for CUDA's host side
+# Dense nuclei of 12 voxels in diameter. Most samples have fewer.
+VOXELS_PER_CELL = 2000
+# Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py), 735
+# in the table of 1.25 * 10^6 cells with two channels, 400 when that is read for the report.
+BYTES_PER_CELL = {"stitch": 100, "measure": 800, "report": 500, "evaluate": 500}
+# Voxels per second and thread, start-up included, rounded down. predict: of the model's grid, on
+# a CPU; stitch: 10^10 voxels of the made-up volume; the others: of the noise, as above.
+SPEEDS = {
+    "ingest": 15e6,
+    "predict": 0.18e6,
+    "segment": 6e6,
+    "stitch_tiles": 10e6,
+    "stitch": 500e6,
+    "measure_labels": 8e6,
+    "measure_cells": 5e6,
+    "measure": 500e6,
+    "report": 500e6,
+    "evaluate": 8e6,
+}
+GPU_SPEED = 5e6  # voxels of the model per second and GPU: assumed, not measured
+# Of the others a job has one thread: many small jobs find a place sooner than few large ones.
+THREADS = {"ingest": 4, "stitch": 4}
+SHARED = ("predict", "segment", "stitch_tiles", "measure_labels", "measure_cells")
+LEAST_MINUTES = 30
+UNKNOWN_MINUTES = 12 * 60  # nothing is known of an image before it is ingested
+CAUTION = 4
+GPU_JOB_THREADS = 4  # on a cluster: they read, normalise and write while the GPU computes
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is known of the work on a sample.
+
+    Attributes
+    ----------
+    tile : tuple of int
+    jobs : int
+        Of each stage that has several.
+    model : dict
+        Card of the model.
+    brought : bool
+        Whether the sample brings its landscape.
+    smooth : bool
+        Whether the landscape is smoothed.
+    diameter : float or None
+        To which the image is scaled, um.
+    train : dict
+        The section of the configuration.
+    shape : tuple of int or None
+        (c, z, y, x); None if it is not known yet, like the dtypes and the voxel size.
+    itemsize, landscape_itemsize : int
+        Bytes of a voxel; four if not known.
+    voxel_size : tuple of float or None
+    """
+
+    tile: Triple
+    jobs: int
+    model: dict
+    brought: bool
+    smooth: bool
+    diameter: float | None
+    train: dict
+    shape: tuple[int, int, int, int] | None = None
+    itemsize: int = 4
+    landscape_itemsize: int = 4
+    voxel_size: VoxelSize | None = None
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of one channel."""
+        return prod(self.shape[1:])
+
+    @property
+    def tile_voxels(self) -> int:
+        """Voxels of a tile with a halo of one voxel; a small volume has small tiles."""
+        edges = self.tile if self.shape is None else map(min, self.tile, self.shape[1:])
+        return prod(edge + 2 for edge in edges)
+
+    @property
+    def scale(self) -> tuple[float, float, float]:
+        """Voxels of the model per voxel of the image along each axis."""
+        if self.diameter is None or self.voxel_size is None:
+            return (1.0, 1.0, 1.0)
+        return tuple(
+            size * self.model["nominal_diameter"] / self.diameter for size in self.voxel_size
+        )
+
+
+def load(
+    config: dict, sample: settings.Sample | None, card: dict, summary: Path | None = None
+) -> Load:
+    """What is known of a sample from the configuration and, once it is ingested, its summary.
+
+    Parameters
+    ----------
+    config : dict
+        Complete, see `settings.read_config`.
+    sample : Sample or None
+        None for what belongs to no sample.
+    card : dict
+        Of the model.
+    summary : Path, optional
+        What `ingest` leaves, there or not.
+    """
+    try:
+        said = read_sealed(summary) if summary else {}
+    except DamagedError:  # not there yet, or to be made again
+        said = {}
+    known = {}
+    if said:
+        landscape = said.get("landscape", {"dtype": "uint16"})
+        known = {
+            "shape": tuple(said["shape"]),
+            "itemsize": np.dtype(said["dtype"]).itemsize,
+            "landscape_itemsize": np.dtype(landscape["dtype"]).itemsize,
+            "voxel_size": said["voxel_size"],
+        }
+    return Load(
+        tile=tuple(config["tile"]["shape"]),
+        jobs=config["tile"]["jobs"],
+        model=card,
+        brought=bool(sample and sample.landscape),
+        smooth=config["segment"]["sigma"] is not None,
+        diameter=sample and settings.diameter(config, sample),
+        train=config["train"],
+        **known,
+    )
+
+
+def units(stage: str, load: Load) -> tuple[int, str]:
+    """How many units of work a stage has in a sample, and what they are."""
+    volume = load.shape[1:]
+    if stage == "ingest":
+        return load.shape[0] * -(-volume[0] // cube(volume, CHUNK_VOXELS)[0]), "slabs"
+    if stage in ("predict", "measure_labels"):
+        return len(Grid(volume, cube(volume, SHARD_VOXELS))), "shards"
+    if stage in SHARED:
+        return len(Grid(volume, load.tile)), "tiles"
+    return 1, "sample"
+
+
+def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
+    """Memory of a job in MB (10^6 bytes).
+
+    Parameters
+    ----------
+    stage : str
+        Name of the rule.
+    load : Load
+    threads : int
+        Of the job.
+    attempt : int
+        1 for the first.
+    """
+    held = _per_thread(stage, load) * threads
+    if stage in ("predict", "train"):
+        held += TORCH
+    if stage == "train":
+        # 850 MB for 4 volumes of 48^3 voxels and 16 channels; a worker imports what training does.
+        train = load.train
+        held += 140 * train["batch"] * 48**3 * train["channels"][0] + train["workers"] * 300 * MB
+    if stage == "stitch_tiles":
+        z, y, x = load.tile
+        held += NEIGHBOURS_IN_MEMORY * 4 * 2 * (z * y + z * x + y * x)  # rims
+    if stage in BYTES_PER_CELL and load.shape:
+        held += BYTES_PER_CELL[stage] * load.voxels // VOXELS_PER_CELL
+    return ceil((FLOOR + held) / MB) * 2 ** (attempt - 1)
+
+
+def _per_thread(stage: str, load: Load) -> int:
+    """Bytes that each thread of a job holds."""
+    channels, tile = load.shape[0] if load.shape else 1, load.tile_voxels
+    shard = min(SHARD_VOXELS, load.voxels) if load.shape else SHARD_VOXELS
+    if stage == "ingest":
+        return 4 * BAND_BYTES
+    if stage == "predict":
+        # 13 bytes a voxel and channel of the finest level: three arrays and a part of a fourth.
+        return 16 * _window_voxels(load) * load.model["architecture"]["channels"][0]
+    if stage == "segment":
+        smoothed = 12 if load.smooth else 0
+        return tile * (36 + 6 * load.landscape_itemsize + smoothed)
+    if stage == "stitch_tiles":
+        return 16 * tile
+    if stage == "measure_labels":
+        return 16 * shard + 12 * tile
+    if stage == "measure_cells":
+        # A crop is larger than its tile by what cells stick out; labels, image, and their copies.
+        return 3 * tile * (8 + channels * load.itemsize)
+    if stage == "evaluate":
+        return 40 * shard
+    return 0
+
+
+def _window_voxels(load: Load) -> int:
+    """Voxels of a window of the model with its halo; in a small volume a window is smaller."""
+    core = [load.model["window"]] * 3
+    if load.shape:
+        shard = cube(load.shape[1:], SHARD_VOXELS)
+        core = [min(c, ceil(n * s)) for c, n, s in zip(core, shard, load.scale, strict=True)]
+    return prod(c + 2 * load.model["halo"] + 16 for c in core)
+
+
+def seconds(stage: str, load: Load, *, threads: int, gpu: bool = False) -> float:
+    """How long a job of a stage takes, as a first guess.
+
+    Parameters
+    ----------
+    stage, load, threads
+        See `memory`.
+    gpu : bool
+        Whether predicting has a GPU.
+    """
+    count, _ = units(stage, load)
+    share = -(-count // load.jobs) / count if stage in SHARED else 1.0
+    voxels = load.voxels * share
+    if stage in ("ingest", "measure_cells"):
+        voxels *= load.shape[0]
+    if stage == "predict":
+        voxels *= prod(load.scale)
+    speed = GPU_SPEED if gpu and stage == "predict" else SPEEDS[stage] * threads
+    return voxels / speed
+
+
+def runtime(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
+    """Minutes that a job may take: generous, and more for each attempt; see `memory`.
+
+    Predicting is given what a slow GPU needs. Without one it may need the second attempt or the
+    third, which go on where the one before has ended.
+    """
+    minutes = UNKNOWN_MINUTES
+    if stage in SPEEDS and load.shape:
+        needed = seconds(stage, load, threads=threads, gpu=True)
+        minutes = LEAST_MINUTES + ceil(CAUTION * needed / 60)
+    elif stage == "evaluate_truth":
+        minutes = LEAST_MINUTES
+    return minutes * 2 ** (attempt - 1)
