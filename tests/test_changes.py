@@ -93,7 +93,9 @@ class Run:
 
     def call(self, *arguments, config=None, folder=None):
         called = command(folder or self.folder, config or self.config, *arguments)
-        called = [argument.replace(f"{ROOT}/", f"{self.workflow}/") for argument in called]
+        # Not the interpreter: its environment may lie in the repository too.
+        rest = [argument.replace(f"{ROOT}/", f"{self.workflow}/") for argument in called[1:]]
+        called = [called[0], *rest]
         done = subprocess.run(
             called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
