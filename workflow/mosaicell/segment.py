@@ -21,7 +21,7 @@ Steps:
 5. `_box`: sizes and bounding boxes.
 
 Limits: a tile with its halo holds fewer than 2**31 voxels. Beside the landscape a tile of uint16
-takes 10 bytes a voxel, and up to 20 on a map of nothing but noise.
+takes 10 bytes a voxel (values, pointers, fragments), and half as much again on mere noise.
 
 The pointer formulation is that of the watershed on steepest ascent by Cousty et al. 2009
 (doi 10.1109/TPAMI.2008.173) with a total order instead of plateau rules. That a tile's exits and
