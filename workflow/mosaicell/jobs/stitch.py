@@ -71,9 +71,7 @@ def stitch_tiles(
 
     def compute(tile: int) -> None:
         graph = TileGraph(**read(tile, "graph"))
-        basins = contract_tile(
-            tile, graph, rim_of, grid=grid, persistence=persistence, exits_of=exits_of
-        )
+        basins = contract_tile(tile, graph, rim_of, exits_of, grid=grid, persistence=persistence)
         write_arrays(tile_file(folder, tile, "basins"), basins.arrays())
 
     return fill_tiles(
