@@ -32,7 +32,11 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     network.to(device)
     scale = ideal_scale(summary["voxel_size"], params.diameter, about["nominal_diameter"])
     grid = model_grid(
-        shard=shard_grid(landscape).tile, scale=scale, window=about["window"], stride=network.stride
+        shard=shard_grid(landscape).tile,
+        scale=scale,
+        window=about["window"],
+        stride=network.stride,
+        dimensions=network.dimensions,
     )
     store = Path(snakemake.input.group).parent
     with reopening(Path(snakemake.input.summary)):

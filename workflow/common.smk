@@ -13,6 +13,7 @@ try:
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
+    LABELLED = settings.read_training(config["train"]["data"])
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 

@@ -16,7 +16,8 @@ How the figures were found: 4 cores of an AMD EPYC, 512 x 256 x 256 voxels in tw
 54 for float32).
 
 Limits: whoever has more cells than one in `VOXELS_PER_CELL`, or planes wider than 30,000 pixels,
-may need the second attempt. The speed of a GPU is assumed, not measured.
+may need the second attempt, and so may a training on many labelled images, which are not opened
+here. The speed of a GPU is assumed, not measured.
 """
 
 from dataclasses import dataclass
@@ -118,9 +119,10 @@ class Load:
         """Voxels of the model per voxel of the image along each axis."""
         if self.diameter is None or self.voxel_size is None:
             return (1.0, 1.0, 1.0)
-        return tuple(
+        z, y, x = (
             size * self.model["nominal_diameter"] / self.diameter for size in self.voxel_size
         )
+        return (1.0 if self.model["architecture"]["dimensions"] == 2 else z, y, x)
 
 
 def load(
@@ -195,7 +197,8 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
     if stage == "train":
         # 850 MB for 4 volumes of 48^3 voxels and 16 channels; a worker imports what training does.
         train = load.train
-        held += 140 * train["batch"] * 48**3 * train["channels"][0] + train["workers"] * 300 * MB
+        voxels = train["batch"] * train["edge"] ** train["dimensions"]
+        held += 140 * voxels * train["channels"][0] + train["workers"] * 300 * MB
     if stage == "stitch_tiles":
         z, y, x = load.tile
         held += NEIGHBOURS_IN_MEMORY * 4 * 2 * (z * y + z * x + y * x)  # rims
@@ -230,11 +233,12 @@ def _per_thread(stage: str, load: Load) -> int:
 
 def _window_voxels(load: Load) -> int:
     """Voxels of a window of the model with its halo; in a small volume a window is smaller."""
-    core = [load.model["window"]] * 3
+    core, dimensions = [load.model["window"]] * 3, load.model["architecture"]["dimensions"]
     if load.shape:
         shard = cube(load.shape[1:], SHARD_VOXELS)
         core = [min(c, ceil(n * s)) for c, n, s in zip(core, shard, load.scale, strict=True)]
-    return prod(c + 2 * load.model["halo"] + 16 for c in core)
+    # A 2D network has one plane in work at a time.
+    return prod(c + 2 * load.model["halo"] + 16 for c in core[-dimensions:])
 
 
 def seconds(stage: str, load: Load, *, threads: int, gpu: bool = False) -> float:

@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -128,8 +129,9 @@ def _allowed(rule: dict) -> str:
     if "maxProperties" in rule:
         return rule["$comment"]
     if rule.get("type") == "array":
-        item = rule["items"]
-        return f"a list of {rule['minItems']} values, each {_allowed(item)}"
+        least, most = rule["minItems"], rule["maxItems"]
+        count = least if least == most else f"{least} to {most}"
+        return f"a list of {count} values, each {_allowed(rule['items'])}"
     types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
     words = " or ".join(TYPES[name] for name in types)
     if "exclusiveMinimum" in rule:
@@ -171,32 +173,9 @@ def read_samples(path: str, results: str) -> dict[str, Sample]:
     SettingsError
         If the sheet, or a file that it names, is missing or something in it is not allowed.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"config: samples is {path!r}, which cannot be read ({error}); allowed is a text file "
-            "with tabs between columns: correct the path or write the sheet"
-        ) from error
-    rules = schema("samples")
-    lines = enumerate(text.splitlines(), start=1)
-    rows = [
-        (number, [cell.strip().strip('"') for cell in line.split("\t")])
-        for number, line in lines
-        if line.strip() and not line.startswith("#")
-    ]
     samples: dict[str, Sample] = {}
-    columns = _columns(rows[0][1], path) if rows else []
-    for number, row in rows[1:]:
-        where = f"{path}, line {number}: "
-        if any(row[len(columns) :]):
-            raise SettingsError(
-                f"{where}{len(row)} values came for {len(columns)} columns; allowed is one value "
-                "for each column: put one tab between values"
-            )
-        cells = dict(zip(columns, row, strict=False))
-        given = {key: _number(value, rules, key) for key, value in cells.items() if value}
-        sample = _sample(complete(given, rules, where), where, Path(results))
+    for where, row in _sheet(path, "samples", key="samples"):
+        sample = _sample(row, where, Path(results))
         if sample.name.lower() in (name.lower() for name in samples):
             raise SettingsError(
                 f"{where}sample {sample.name!r} came before; allowed are names that occur once "
@@ -209,6 +188,73 @@ def read_samples(path: str, results: str) -> dict[str, Sample]:
             "row, with tabs between columns: add a row"
         )
     return samples
+
+
+def read_training(path: str | None) -> list[dict]:
+    """The sheet of labelled images, checked: a row's columns by name, with `voxel_size` (z, y, x).
+
+    Parameters
+    ----------
+    path : str or None
+        Of the sheet. None gives no rows.
+
+    Raises
+    ------
+    SettingsError
+        If the sheet, or a file that it names, is missing or something in it is not allowed.
+    """
+    rows: list[dict] = []
+    for where, row in _sheet(path, "training", key="train.data") if path else ():
+        for column in ("image", "labels"):
+            _check_path(row, column, where)
+        known = {Path(other["image"]).resolve(): other["split"] for other in rows}
+        if Path(row["image"]).resolve() in known:
+            raise SettingsError(
+                f"{where}image {row['image']!r} came before; allowed is each image once, or what "
+                "is trained on would judge the training: remove one of the rows"
+            )
+        size = _voxel_size(row, where)
+        rest = {key: value for key, value in row.items() if not key.startswith("voxel_size_")}
+        rows.append(rest | {"voxel_size": size})
+    for split in ("train", "validation") if path else ():
+        if split not in (row["split"] for row in rows):
+            raise SettingsError(
+                f"{path} has no row with split {split!r}; allowed is at least one of each of train "
+                "and validation: add one, of another specimen than the rest"
+            )
+    return rows
+
+
+def _sheet(path: str, name: str, *, key: str) -> Iterator[tuple[str, dict]]:
+    """Rows of a sheet, completed and checked by its schema, each with where it stands.
+
+    `key` is that of the configuration which names the sheet.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"config: {key} is {path!r}, which cannot be read ({error}); allowed is a text file "
+            "with tabs between columns: correct the path or write the sheet"
+        ) from error
+    rules = schema(name)
+    lines = enumerate(text.splitlines(), start=1)
+    rows = [
+        (number, [cell.strip().strip('"') for cell in line.split("\t")])
+        for number, line in lines
+        if line.strip() and not line.startswith("#")
+    ]
+    columns = _columns(rows[0][1], path) if rows else []
+    for number, row in rows[1:]:
+        where = f"{path}, line {number}: "
+        if any(row[len(columns) :]):
+            raise SettingsError(
+                f"{where}{len(row)} values came for {len(columns)} columns; allowed is one value "
+                "for each column: put one tab between values"
+            )
+        cells = dict(zip(columns, row, strict=False))
+        given = {key: _number(value, rules, key) for key, value in cells.items() if value}
+        yield where, complete(given, rules, where)
 
 
 def _columns(header: list[str], path: str) -> list[str]:
@@ -245,37 +291,46 @@ def _sample(row: dict, where: str, results: Path) -> Sample:
     for column in ("image", "landscape", "truth"):
         if column not in row:
             continue
-        path = Path(row[column])
-        if not path.exists():
-            raise SettingsError(
-                f"{where}{column} is {row[column]!r}, which does not exist (seen from "
-                f"{Path.cwd()}); allowed is a file or folder that can be read: correct the path"
-            )
-        if set("{}") & set(row[column]):
-            raise SettingsError(
-                f"{where}{column} is {row[column]!r}; allowed is a path without braces, which "
-                "mean something else to Snakemake: rename it"
-            )
+        path = _check_path(row, column, where)
         if any(path.resolve().is_relative_to(folder) for folder in own):
             raise SettingsError(
                 f"{where}{column} is {row[column]!r}, which lies in the results of this sample and "
                 "would be overwritten; allowed is a path elsewhere: rename the sample or copy it"
             )
+    return Sample(
+        name=row["sample"],
+        image=row["image"],
+        landscape=row.get("landscape"),
+        truth=row.get("truth"),
+        voxel_size=_voxel_size(row, where),
+        channel=row["channel"],
+        diameter=row.get("diameter"),
+    )
+
+
+def _check_path(row: dict, column: str, where: str) -> Path:
+    path = Path(row[column])
+    if not path.exists():
+        raise SettingsError(
+            f"{where}{column} is {row[column]!r}, which does not exist (seen from "
+            f"{Path.cwd()}); allowed is a file or folder that can be read: correct the path"
+        )
+    if set("{}") & set(row[column]):
+        raise SettingsError(
+            f"{where}{column} is {row[column]!r}; allowed is a path without braces, which "
+            "mean something else to Snakemake: rename it"
+        )
+    return path
+
+
+def _voxel_size(row: dict, where: str) -> tuple[float, float, float] | None:
     sizes = [row.get(f"voxel_size_{axis}") for axis in "zyx"]
     if any(sizes) and not all(sizes):
         raise SettingsError(
             f"{where}only some of voxel_size_z, voxel_size_y and voxel_size_x came; allowed are "
             "all three, in um, or none to take what the image file says: add the others"
         )
-    return Sample(
-        name=row["sample"],
-        image=row["image"],
-        landscape=row.get("landscape"),
-        truth=row.get("truth"),
-        voxel_size=tuple(sizes) if all(sizes) else None,
-        channel=row["channel"],
-        diameter=row.get("diameter"),
-    )
+    return tuple(sizes) if all(sizes) else None
 
 
 def library(script: str) -> list[Path]:

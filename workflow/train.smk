@@ -1,10 +1,14 @@
-# train: synthetic nuclei -> weights and card; made when asked for: snakemake results/models/NAME.safetensors
+# train: labelled images, synthetic nuclei, or both -> weights, card, curves; made when asked for:
+# snakemake results/models/NAME.safetensors
 rule train:
     input:
+        images=[row["image"] for row in LABELLED],
+        labels=[row["labels"] for row in LABELLED],
         code=code("train"),
     output:
         weights=MODELS / "{model}.safetensors",
         card=MODELS / "{model}.json",
+        curves=MODELS / "{model}.png",
     log:
         MODELS / "{model}.log",
     conda:
@@ -16,5 +20,6 @@ rule train:
         gpu=1,
     params:
         **config["train"],
+        labelled=LABELLED,
     script:
         "../scripts/train.py"

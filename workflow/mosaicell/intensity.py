@@ -16,6 +16,7 @@ import numpy as np
 
 FLOAT_BITS = 20  # sign, exponent, and 11 bits of the mantissa
 LOW_QUANTILE, HIGH_QUANTILE = 0.01, 0.998
+BRIGHTEST = 1.5  # of normalised values
 
 
 def _is_exact(dtype: np.dtype) -> bool:
@@ -91,7 +92,7 @@ def limits(counts: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
 
 
 def normalise(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Bring `low` to 0 and `high` to 1 and cut what lies outside of [0, 1.5].
+    """Bring `low` to 0 and `high` to 1 and cut what lies outside of [0, `BRIGHTEST`].
 
     Parameters
     ----------
@@ -104,4 +105,4 @@ def normalise(values: np.ndarray, low: float, high: float) -> np.ndarray:
     ndarray of float32, same shape
     """
     scaled = (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    return np.clip(scaled, 0.0, 1.5, out=scaled)
+    return np.clip(scaled, 0.0, BRIGHTEST, out=scaled)

@@ -6,7 +6,8 @@ a hash). Weights are plain arrays: nothing in a model file is ever executed.
 
 A model is named either by the name of a shipped one or by the path of its weight file.
 
-Limits: one kind of network, `unet.UNet`, and one task, the normalised distance transform.
+Limits: one kind of network, `unet.UNet` in 2D or 3D, and one task, the normalised distance
+transform.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ FIELDS = {
     "name": str,
     "license": str,
     "task": str,
-    "architecture": dict,  # the keyword arguments of `UNet`
+    "architecture": dict,  # the keyword arguments of `UNet`; without `dimensions` it has 3
     "nominal_diameter": (int, float),  # voxels: images are brought to cells of this size
     "window": int,  # voxels, edge of the core of a window
     "halo": int,  # voxels on each side of the core
@@ -134,9 +135,11 @@ def card(name_or_path: str | Path) -> dict:
     for name in ("threshold", "persistence"):
         if not 0 <= fields[name] <= 1:
             _refuse(path, f"says {name} = {fields[name]!r}", "a number from 0 to 1")
-    channels = fields["architecture"].get("channels")
+    fields["architecture"] = {"dimensions": 3} | fields["architecture"]
+    channels, dimensions = map(fields["architecture"].get, ("channels", "dimensions"))
     if (
-        list(fields["architecture"]) != ["channels"]
+        set(fields["architecture"]) != {"channels", "dimensions"}
+        or not (_is(dimensions, int) and dimensions in (2, 3))
         or not isinstance(channels, list)
         or not 2 <= len(channels) <= 6
         or not all(_is(n, int) and n > 0 for n in channels)
@@ -144,7 +147,7 @@ def card(name_or_path: str | Path) -> dict:
         _refuse(
             path,
             f"says architecture = {fields['architecture']!r}",
-            "channels, a list of 2 to 6 whole numbers above 0",
+            "channels, a list of 2 to 6 whole numbers above 0, and dimensions, 2 or 3",
         )
     stride = 2 ** (len(channels) - 1)
     if fields["window"] % stride:
@@ -185,12 +188,11 @@ def load(name_or_path: str | Path) -> tuple["UNet", dict]:
             f"{fields['sha256']}: copy both files that training wrote, unchanged"
         )
 
-    import torch
     from safetensors.torch import load_file
 
     from .unet import UNet
 
-    net = UNet(channels=tuple(fields["architecture"]["channels"]))
+    net = UNet(**fields["architecture"])
     if fields["halo"] != net.halo:
         _refuse(path, f"says halo = {fields['halo']}", f"{net.halo}, by its architecture")
     try:
@@ -200,8 +202,7 @@ def load(name_or_path: str | Path) -> tuple["UNet", dict]:
             f"the weights {weights} do not fit the architecture {fields['architecture']} that "
             "their card says; allowed is the one they were trained with: correct the card"
         ) from error
-    # In this order of memory, convolutions on a CPU take two thirds of the time.
-    return net.eval().to(memory_format=torch.channels_last_3d), fields
+    return net.eval().to(memory_format=net.memory_format), fields
 
 
 def save(
@@ -255,7 +256,7 @@ def save(
         "name": path.stem,
         "license": "MIT",
         "task": "distance",
-        "architecture": {"channels": list(channels)},
+        "architecture": {"channels": list(channels), "dimensions": net.dimensions},
         "nominal_diameter": nominal_diameter,
         "window": window,
         "halo": net.halo,

@@ -14,8 +14,11 @@ On a CPU a window is computed by one thread, because torch splits sums in other 
 numbers of threads; with several windows at a time all cores are busy, and on a GPU reading and
 computing overlap.
 
-Limits: equality to the last bit holds for one model of CPU or GPU and one version of torch; others
-may round differently.
+A network of 2D takes a volume plane by plane: along z a window is one plane without halo.
+
+Limits: a 2D network reads a level of the pyramid that keeps all planes, so of an isotropic volume
+the finest, and then cells much larger than its own are sampled without smoothing. Equality to the
+last bit holds for one model of CPU or GPU and one version of torch; others may round differently.
 """
 
 from collections.abc import Callable
@@ -33,7 +36,7 @@ from .store import open_array, read
 from .unet import UNet
 
 ONE = 65535  # the stored value that means 1
-MARGIN = 1  # voxels around a core that linear interpolation reaches
+MARGIN = 1  # voxels around a core that linear interpolation reaches, along the network's axes
 
 
 @dataclass(frozen=True)
@@ -174,13 +177,17 @@ def predict(
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
     landscape = np.empty(shard.shape, np.uint16)
+    axes = np.array([axis >= 3 - network.dimensions for axis in range(3)], int)
+    margins, pads = MARGIN * axes, (network.stride + network.halo) * axes
 
     def do(first: Triple, voxels: Box) -> None:
-        window = _window(channel, first, grid, network.stride + network.halo)
+        window = _window(channel, first, grid, pads)
         core = _run(network, window, device)
         at = [
-            positions(a, b, 1 / s).seen_from(f - MARGIN)
-            for a, b, s, f in zip(voxels.start, voxels.stop, grid.scale, first, strict=True)
+            positions(a, b, 1 / s).seen_from(f - margin)
+            for a, b, s, f, margin in zip(
+                voxels.start, voxels.stop, grid.scale, first, margins, strict=True
+            )
         ]
         values = np.clip(interpolate(core, *at), 0, 1) * np.float32(ONE)
         landscape[voxels.seen_from(shard.start).slices] = np.rint(values)
@@ -191,12 +198,12 @@ def predict(
     return landscape
 
 
-def _window(channel: Channel, first: Triple, grid: ModelGrid, pad: int) -> np.ndarray:
+def _window(channel: Channel, first: Triple, grid: ModelGrid, pads: Triple) -> np.ndarray:
     """Passes 1 and 2: the input of the window whose core begins at `first`, float32 (z, y, x)."""
     at = [
         positions(f - pad, f + core + pad, scale * factor, length)
-        for f, core, scale, factor, length in zip(
-            first, grid.core, grid.scale, channel.factors, channel.shape, strict=True
+        for f, core, pad, scale, factor, length in zip(
+            first, grid.core, pads, grid.scale, channel.factors, channel.shape, strict=True
         )
     ]
     box = Box(*zip(*(p.reach for p in at), strict=True))
@@ -207,7 +214,9 @@ def _window(channel: Channel, first: Triple, grid: ModelGrid, pad: int) -> np.nd
 def _run(network: UNet, window: np.ndarray, device: torch.device) -> np.ndarray:
     """Pass 3: the core and `MARGIN` voxels more on all sides, float32 (z, y, x)."""
     with torch.inference_mode():
-        batch = torch.from_numpy(window)[None, None].to(device)
-        wide = network.core(batch)[0, 0].cpu().numpy()  # the core and a stride on all sides
+        n = network.dimensions
+        batch = torch.from_numpy(window).reshape(1, 1, *window.shape[3 - n :]).to(device)
+        wide = network.core(batch).cpu().numpy()  # the core and a stride on all sides
     inner = slice(network.stride - MARGIN, MARGIN - network.stride)
-    return wide[inner, inner, inner]
+    core = wide[(0, 0, *[inner] * n)]
+    return core.reshape((1,) * (3 - n) + core.shape)

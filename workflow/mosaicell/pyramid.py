@@ -19,20 +19,26 @@ LARGEST_TOP = 256
 
 
 def level_factors(
-    shape: Triple, voxel_size: tuple[float, float, float] | None = None
+    shape: Triple,
+    voxel_size: tuple[float, float, float] | None = None,
+    *,
+    largest_top: int = LARGEST_TOP,
 ) -> list[Triple]:
     """Cumulative factors of all levels, beginning with (1, 1, 1) for the image itself.
 
     A step halves the axes whose voxels are less than sqrt(2) times as long as the shortest: of
     halving such an axis and leaving it, that is the choice which ends nearer to isotropy. So
     voxel sizes come within a factor of two of each other (sqrt(2) if two of them are equal) and
-    stay there. Axes of one voxel are left alone. Levels end when no axis is longer than 256 voxels.
+    stay there. Axes of one voxel are left alone. Levels end when no axis is longer than
+    `largest_top`.
 
     Parameters
     ----------
     shape : (z, y, x) in voxels
     voxel_size : (z, y, x) in um, optional
         Cubes if not known.
+    largest_top : int, optional
+        Voxels.
 
     Returns
     -------
@@ -48,7 +54,7 @@ def level_factors(
     """
     size = voxel_size or (1.0, 1.0, 1.0)
     levels = [(1, 1, 1)]
-    while max(level_shape(shape, levels[-1])) > LARGEST_TOP:
+    while max(level_shape(shape, levels[-1])) > largest_top:
         factors = levels[-1]
         lengths = level_shape(shape, factors)
         current = [v * f for v, f in zip(size, factors, strict=True)]

@@ -8,6 +8,8 @@ Therefore no tile or window changes a value.
 The scale is rounded so that a shard of the landscape covers a whole number of windows' cores, and
 every window belongs to one shard: no window is predicted twice, and shards are independent.
 
+The model of single planes takes planes as they are: along z its scale is 1 and a core one plane.
+
           shard             shard
     |-----------------|-----------------|    image voxels
     |  core  |  core  |  core  |  core  |    model voxels
@@ -68,7 +70,12 @@ class ModelGrid:
 
 
 def model_grid(
-    *, shard: Triple, scale: tuple[float, float, float], window: int, stride: int
+    *,
+    shard: Triple,
+    scale: tuple[float, float, float],
+    window: int,
+    stride: int,
+    dimensions: int = 3,
 ) -> ModelGrid:
     """Round a scale so that a shard is a whole number of windows.
 
@@ -82,13 +89,16 @@ def model_grid(
         Largest edge of a window's core, in model voxels; a multiple of `stride`.
     stride : int
         Windows begin at multiples of it.
+    dimensions : int, optional
+        2 for a model of single planes.
 
     Returns
     -------
     ModelGrid
     """
-    scales, cores = [], []
-    for edge, ideal in zip(shard, scale, strict=True):
+    planar = 3 - dimensions
+    scales, cores = [1.0] * planar, [1] * planar
+    for edge, ideal in zip(shard[planar:], scale[planar:], strict=True):
         n_windows = max(1, ceil(edge * ideal / window - 0.5 * stride / window))
         core = max(stride, stride * round(edge * ideal / n_windows / stride))
         scales.append(n_windows * core / edge)
@@ -137,8 +147,11 @@ def positions(start: int, stop: int, scale: float, length: int | None = None) ->
         at = span - np.abs(np.mod(at, 2 * span) - span)
         at = np.clip(at, 0, length - 1)
     lower = np.floor(at).astype(np.int64)
-    upper = lower + 1 if length is None else np.minimum(lower + 1, length - 1)
-    return Positions(lower, upper, (at - lower).astype(np.float32))
+    weight = (at - lower).astype(np.float32)
+    upper = lower + (weight > 0)  # who lies on a voxel needs no other
+    if length is not None:
+        upper = np.minimum(upper, length - 1)
+    return Positions(lower, upper, weight)
 
 
 def interpolate(volume: np.ndarray, z: Positions, y: Positions, x: Positions) -> np.ndarray:

@@ -51,7 +51,7 @@ def _along_axes(matrices: list[np.ndarray], values: np.ndarray) -> np.ndarray:
     return np.einsum("za,ayx->zyx", matrices[0], values)
 
 
-def _smooth_noise(rng: np.random.Generator, shape, scale: float) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, shape, scale: float) -> np.ndarray:
     """Gaussian noise of mean 0, deviation 1 and correlation length `scale` voxels, float32."""
     matrices = []
     for n in shape:
@@ -97,7 +97,7 @@ def _place(rng: np.random.Generator, shape) -> Nuclei:
     volume = np.prod([n + MAX_RADIUS for n in shape])
     tries = int(_log_uniform(rng, 0.3, 20) * volume / (2 * mean_radius) ** 3) + 3
     # Half of the volumes are clustered: nuclei only where a smooth field is high.
-    crowd = _smooth_noise(rng, shape, rng.uniform(12, 40))
+    crowd = smooth_noise(rng, shape, rng.uniform(12, 40))
     crowd_level = rng.uniform(-1, 0.8) if _chance(rng, 0.5) else -np.inf
 
     radii = mean_radius * np.exp(rng.normal(0, spread, tries))
@@ -144,7 +144,7 @@ def _draw(rng: np.random.Generator, nuclei: Nuclei, shape) -> tuple[np.ndarray, 
     """Labels, and how deep each voxel lies: 0 at a nucleus's surface, about 1 at its centre."""
     dent = rng.uniform(0, 0.18)
     scale = rng.uniform(0.3, 0.9) * 2 * np.median(nuclei.radii)
-    noise = dent * np.clip(_smooth_noise(rng, np.array(shape) + 16, scale), -2.2, 2.2)
+    noise = dent * np.clip(smooth_noise(rng, np.array(shape) + 16, scale), -2.2, 2.2)
     labels = np.zeros(shape, np.int32)
     first = np.zeros(shape, np.float32)  # the depth, negative inside, in the deepest nucleus
     second = np.zeros(shape, np.float32)  # and in the next
@@ -188,7 +188,7 @@ def _nuclear_light(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarr
     brightness = np.exp(rng.normal(0, rng.uniform(0, 0.5), n + 1))
     texture = rng.uniform(0, 0.7) * np.exp(rng.normal(0, 0.3, n + 1))
     brightness[0] = texture[0] = 0
-    chromatin = _smooth_noise(rng, labels.shape, rng.uniform(1.0, 3.5))
+    chromatin = smooth_noise(rng, labels.shape, rng.uniform(1.0, 3.5))
     rim = rng.uniform(-0.5, 0.5)  # above 0: bright rim, as of heterochromatin; below: dark rim
     soft = rng.uniform(0.02, 0.4)  # the depth at which full brightness is reached
     light = brightness.astype(np.float32)[labels]
@@ -222,13 +222,13 @@ def _background(rng: np.random.Generator, inside: np.ndarray) -> np.ndarray:
         near = ndimage.gaussian_filter(inside, rng.uniform(3, 9), truncate=2.5)
         light += rng.uniform(0, 0.7) * near
     if _chance(rng, 0.6):  # haze
-        haze = _smooth_noise(rng, shape, rng.uniform(10, 30))
+        haze = smooth_noise(rng, shape, rng.uniform(10, 30))
         light += rng.uniform(0, 0.35) * np.maximum(haze, 0)
     if _chance(rng, 0.4):  # grains, finer than nuclei
-        grains = _smooth_noise(rng, shape, rng.uniform(1.0, 2.5))
+        grains = smooth_noise(rng, shape, rng.uniform(1.0, 2.5))
         light += rng.uniform(0, 0.3) * np.maximum(grains, 0)
     if _chance(rng, 0.35):  # sheets, such as walls and membranes, where a field crosses zero
-        field = _smooth_noise(rng, shape, rng.uniform(8, 16))
+        field = smooth_noise(rng, shape, rng.uniform(8, 16))
         light += rng.uniform(0, 0.5) * np.exp(-((field / rng.uniform(0.08, 0.25)) ** 2))
     if _chance(rng, 0.25):  # the sample ends: darkness beyond a plane
         normal = rng.standard_normal(3)
@@ -266,7 +266,7 @@ def _look(rng: np.random.Generator, light: np.ndarray) -> np.ndarray:
     shape = light.shape
     depth = np.linspace(0, 1, shape[0], dtype=np.float32)[:: 1 if _chance(rng, 0.5) else -1]
     light = light * np.exp(-rng.uniform(0, 0.8) * depth)[:, None, None]
-    light *= np.exp(rng.uniform(0, 0.3) * _smooth_noise(rng, shape, rng.uniform(20, 60)))
+    light *= np.exp(rng.uniform(0, 0.3) * smooth_noise(rng, shape, rng.uniform(20, 60)))
     blur_yx = rng.uniform(0.2, 1.3)
     blur = np.array([min(blur_yx * rng.uniform(1, 3), 3.0), blur_yx, blur_yx])
     glow = rng.uniform(0, 0.4) if _chance(rng, 0.6) else 0.0  # light in the wide tails

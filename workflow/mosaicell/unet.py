@@ -1,15 +1,15 @@
-"""The network: a 3D U-Net whose receptive field is known.
+"""The network: a U-Net in 2D or 3D whose receptive field is known.
 
 Idea: what the network says of a voxel depends on the voxels around it up to a known distance and
 on nothing else, so a volume may be predicted window by window. Therefore batch normalisation,
 whose constants are fixed after training, and never instance or group normalisation, which would
 look at the whole window.
 
-1. Down: at each level two convolutions of 3^3, each with batch normalisation and ReLU; maximum
-   pooling of 2^3 leads to the next level.
-2. Up: a convolution of 1^3 brings the coarser level to this level's channels, its voxels are
-   repeated 2^3 times and joined with what this level knew on the way down; two convolutions.
-3. A convolution of 1^3 and a sigmoid: one number in [0, 1] per voxel. In training, the coarser
+1. Down: at each level two convolutions of 3^d (d = 2 or 3 dimensions), each with batch
+   normalisation and ReLU; maximum pooling of 2^d leads to the next level.
+2. Up: a convolution of 1^d brings the coarser level to this level's channels, its voxels are
+   repeated 2^d times and joined with what this level knew on the way down; two convolutions.
+3. A convolution of 1^d and a sigmoid: one number in [0, 1] per voxel. In training, the coarser
    levels give theirs too, or they would learn late to see more than the finest level sees.
 
 A window must start at a multiple of `stride` on the global grid, as pooling pairs voxels, and
@@ -29,16 +29,21 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-N_CONVOLUTIONS = 2  # of 3^3, at each level on each way: each reaches one voxel further
+CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+NORMALISATION = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+POOLING = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+# In this order of memory, convolutions on a CPU take two thirds of the time.
+MEMORY_FORMAT = {2: torch.channels_last, 3: torch.channels_last_3d}
+N_CONVOLUTIONS = 2  # of 3^d, at each level on each way: each reaches one voxel further
 
 
-def _block(n_in: int, n_out: int) -> nn.Sequential:
+def _block(n_in: int, n_out: int, dimensions: int) -> nn.Sequential:
     layers = []
     for n in (n_in, *[n_out] * (N_CONVOLUTIONS - 1)):
         layers += [
-            nn.Conv3d(n, n_out, 3, padding=1, bias=False),
+            CONVOLUTION[dimensions](n, n_out, 3, padding=1, bias=False),
             # A batch holds few volumes: a slow average gives steadier constants.
-            nn.BatchNorm3d(n_out, momentum=0.02),
+            NORMALISATION[dimensions](n_out, momentum=0.02),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
@@ -68,16 +73,18 @@ def receptive_radius(n_levels: int) -> int:
 
 def _cropped(features: Tensor, margin: int) -> Tensor:
     inner = slice(margin, -margin or None)
-    return features[..., inner, inner, inner]
+    return features[(..., *[inner] * (features.ndim - 2))]
 
 
 class UNet(nn.Module):
-    """A 3D U-Net with one output channel in [0, 1].
+    """A U-Net with one output channel in [0, 1].
 
     Parameters
     ----------
     channels : sequence of int
         Number of feature channels at each level, finest first.
+    dimensions : 2 or 3
+        2 for a network that knows single planes: its tensors have no axis z.
 
     Attributes
     ----------
@@ -85,6 +92,8 @@ class UNet(nn.Module):
         Windows start at multiples of it (voxels) and their edges are multiples of it.
     halo : int
         The receptive field's radius, rounded up to a multiple of `stride` (voxels).
+    memory_format : torch.memory_format
+        In which it is fastest.
 
     Notes
     -----
@@ -92,27 +101,32 @@ class UNet(nn.Module):
     al.: 3D U-Net (2016), arXiv 1606.06650.
     """
 
-    def __init__(self, *, channels: tuple[int, ...] = (16, 32, 64)):
+    def __init__(self, *, channels: tuple[int, ...] = (16, 32, 64), dimensions: int = 3):
         super().__init__()
         channels = tuple(channels)
+        self.dimensions = dimensions
+        self.memory_format = MEMORY_FORMAT[dimensions]
         self.stride = 2 ** (len(channels) - 1)
         self.halo = -(-receptive_radius(len(channels)) // self.stride) * self.stride
-        self.pool = nn.MaxPool3d(2)
+        self.pool = POOLING[dimensions](2)
         self.repeat = nn.Upsample(scale_factor=2, mode="nearest")
         pairs = list(pairwise(channels))
-        self.down = nn.ModuleList(_block(n_in, n_out) for n_in, n_out in [(1, channels[0]), *pairs])
-        self.narrow = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in pairs)
-        self.up = nn.ModuleList(_block(2 * fine, fine) for fine, _ in pairs)
-        self.heads = nn.ModuleList(nn.Conv3d(n, 1, 1) for n in channels)
+        self.down = nn.ModuleList(
+            _block(n_in, n_out, dimensions) for n_in, n_out in [(1, channels[0]), *pairs]
+        )
+        convolution = CONVOLUTION[dimensions]
+        self.narrow = nn.ModuleList(convolution(coarse, fine, 1) for fine, coarse in pairs)
+        self.up = nn.ModuleList(_block(2 * fine, fine, dimensions) for fine, _ in pairs)
+        self.heads = nn.ModuleList(convolution(n, 1, 1) for n in channels)
         for module in self.modules():
-            if isinstance(module, nn.Conv3d):
+            if isinstance(module, convolution):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def _features(self, x: Tensor, crops: list[int]) -> list[Tensor]:
         """What each level knows at last, finest first; level i loses `crops[i]` on all sides."""
         skips = []
         for level, block in enumerate(self.down):
-            x = block(self.pool(x) if level else x)  # (b, channels[level], z, y, x)
+            x = block(self.pool(x) if level else x)  # (b, channels[level], [z,] y, x)
             skips.append(_cropped(x, crops[level]))
         x = skips.pop()
         features = [x]
@@ -139,7 +153,7 @@ class UNet(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of float32, shape (batch, 1, z, y, x)
+        x : Tensor of float32, shape (batch, 1, z, y, x), in 2D (batch, 1, y, x)
             Normalised brightness; edges are multiples of `stride`.
 
         Returns
@@ -155,6 +169,7 @@ class UNet(nn.Module):
         Parameters
         ----------
         x : Tensor of float32, shape (batch, 1, z + 2 halo, y + 2 halo, x + 2 halo)
+            In 2D without z, here and below.
 
         Returns
         -------
