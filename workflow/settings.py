@@ -36,6 +36,7 @@ Validator = extend(
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
 )
 ZARR_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+FILES = ("image", "labels")  # of a row of the sheet of labelled images
 RESERVED = ("models", "work")
 # A new version alone, or another way to wait or to say who ran, is no reason to compute again.
 WITHOUT_RESULT = {"lock.py", "provenance.py", "version.py"}
@@ -191,7 +192,10 @@ def read_samples(path: str, results: str) -> dict[str, Sample]:
 
 
 def read_training(path: str | None) -> list[dict]:
-    """The sheet of labelled images, checked: a row's columns by name, with `voxel_size` (z, y, x).
+    """The sheet of labelled images, checked: a row's columns by name.
+
+    A row also has `voxel_size` (z, y, x) or None, and `known`, which changes with its files: so a
+    rule notices that without listing hundreds of files as its input.
 
     Parameters
     ----------
@@ -205,7 +209,7 @@ def read_training(path: str | None) -> list[dict]:
     """
     rows: list[dict] = []
     for where, row in _sheet(path, "training", key="train.data") if path else ():
-        for column in ("image", "labels"):
+        for column in FILES:
             _check_path(row, column, where)
         known = {Path(other["image"]).resolve(): other["split"] for other in rows}
         if Path(row["image"]).resolve() in known:
@@ -215,7 +219,7 @@ def read_training(path: str | None) -> list[dict]:
             )
         size = _voxel_size(row, where)
         rest = {key: value for key, value in row.items() if not key.startswith("voxel_size_")}
-        rows.append(rest | {"voxel_size": size})
+        rows.append(rest | {"voxel_size": size, "known": [_known(row[c]) for c in FILES]})
     for split in ("train", "validation") if path else ():
         if split not in (row["split"] for row in rows):
             raise SettingsError(
@@ -306,6 +310,11 @@ def _sample(row: dict, where: str, results: Path) -> Sample:
         channel=row["channel"],
         diameter=row.get("diameter"),
     )
+
+
+def _known(path: str) -> object:
+    at = Path(path).stat()
+    return listing(path) or [at.st_size, at.st_mtime_ns]
 
 
 def _check_path(row: dict, column: str, where: str) -> Path:

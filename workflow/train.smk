@@ -2,8 +2,6 @@
 # snakemake results/models/NAME.safetensors
 rule train:
     input:
-        images=[row["image"] for row in LABELLED],
-        labels=[row["labels"] for row in LABELLED],
         code=code("train"),
     output:
         weights=MODELS / "{model}.safetensors",
