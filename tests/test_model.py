@@ -56,8 +56,30 @@ def test_what_was_saved_is_loaded(saved):
     assert not loaded.training
     assert set(card) == set(model.FIELDS)
     assert card["name"] == "tiny"
-    assert card["architecture"] == {"channels": [2, 3, 4]}
+    assert card["architecture"] == {"channels": [2, 3, 4], "dimensions": 3}
     assert card == model.card(str(path))
+
+
+def test_a_card_that_does_not_say_the_dimensions_is_of_a_volume(saved):
+    path, _ = saved
+    change(path, architecture={"channels": [2, 3, 4]})
+    loaded, card = model.load(path)
+    assert loaded.dimensions == card["architecture"]["dimensions"] == 3
+
+
+def test_a_network_of_planes_is_loaded_as_such(tmp_path):
+    import torch
+
+    from mosaicell.unet import UNet
+
+    net = UNet(channels=CARD["channels"], dimensions=2).eval()
+    model.save(net, tmp_path / "flat.safetensors", **CARD)
+    loaded, card = model.load(tmp_path / "flat.safetensors")
+    assert card["architecture"]["dimensions"] == 2
+    with torch.inference_mode():
+        x = torch.rand(1, 1, 16, 16)
+        # Another order of memory may round the last digit otherwise.
+        torch.testing.assert_close(loaded(x), net(x), rtol=0, atol=1e-6)
 
 
 def test_saving_twice_gives_the_same_bytes(saved):
@@ -89,6 +111,9 @@ def test_saving_twice_gives_the_same_bytes(saved):
         ({"architecture": {}}, "channels, a list"),
         ({"architecture": {"channels": [2, 3, 4], "norm": "group"}}, "channels, a list"),
         ({"architecture": {"channels": [2, -3, 4]}}, "channels, a list"),
+        ({"architecture": {"channels": [2, 3, 4], "dimensions": 4}}, "dimensions, 2 or 3"),
+        ({"architecture": {"channels": [2, 3, 4], "dimensions": True}}, "dimensions, 2 or 3"),
+        ({"architecture": {"channels": [2, 3, 4], "dimensions": 2}}, "do not fit the architecture"),
         ({"architecture": {"channels": [2, 3, 5]}}, "do not fit the architecture"),
         ({"sha256": "0" * 64}, "0000; allowed|allowed is what their card says, 0000"),
         ({"sha256": 0}, "sha256 = 0"),
@@ -153,11 +178,12 @@ def test_a_shipped_model_loads_and_predicts(name):
     assert card["training"]["command"].startswith("snakemake ")
     assert weights.stat().st_size < 10e6
     edge = net.stride * 8
-    away = np.sqrt(sum((g - edge / 2) ** 2 for g in np.ogrid[:edge, :edge, :edge]))
+    axes = np.ogrid[(slice(edge),) * net.dimensions]
+    away = np.sqrt(sum((g - edge / 2) ** 2 for g in axes))
     ball = torch.from_numpy((away < card["nominal_diameter"] / 2).astype(np.float32))
     with torch.inference_mode():
         found = net(ball[None, None])[0, 0].numpy()
-    assert found[edge // 2, edge // 2, edge // 2] > 2 * card["threshold"]
+    assert found[(edge // 2,) * net.dimensions] > 2 * card["threshold"]
     assert found[away > card["nominal_diameter"]].max() < card["threshold"]
 
 

@@ -56,6 +56,7 @@ def test_a_second_attempt_asks_for_twice_as_much(stage):
         ("measure_cells", {"shape": (3, 1000, 2000, 2000)}),
         ("predict", {"model": CARD | {"window": 128}}),
         ("train", {"train": LOAD.train | {"batch": 16}}),
+        ("train", {"train": LOAD.train | {"edge": 96}}),
         ("measure", {"shape": (1, 9000, 2000, 2000)}),
     ],
 )

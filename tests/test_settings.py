@@ -1,6 +1,7 @@
 """Configuration and sample sheet: completed, or refused in one sentence."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -77,6 +78,9 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         ({"tile": {"jobs": True}}, "tile.jobs is true"),
         ({"predict": {"diameter": 0}}, "predict.diameter is 0"),
         ({"samples": 3}, "samples is 3; allowed is text"),
+        ({"train": {"channels": [4]}}, "channels is [4]; allowed is a list of 2 to 5 values, each"),
+        ({"train": {"dimensions": 4}}, "dimensions is 4; allowed is 2 or 3"),
+        ({"train": {"synthetic_share": 2}}, "synthetic_share is 2; allowed is a number of at"),
     ],
 )
 def test_a_configuration_that_is_not_allowed_is_refused_in_one_sentence(given, said):
@@ -191,6 +195,61 @@ def test_what_is_no_table_with_tabs_is_refused(tmp_path, content):
 def sample(**given):
     known = {"name": "a", "image": "a.tif", "landscape": None, "truth": None, "voxel_size": None}
     return settings.Sample(**known | {"channel": 0, "diameter": None} | given)
+
+
+LABELLED = {"image": "a.tif", "labels": "l.tif", "split": "train"}
+OTHER = {"image": "b.tif", "labels": "l.tif", "split": "validation"}
+
+
+def test_a_sheet_of_labelled_images_is_read_with_its_types(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.tif", "l.tif"):
+        (tmp_path / name).touch()
+    size = {f"voxel_size_{axis}": "0.5" for axis in "zyx"}
+    rows = [LABELLED | size | {"diameter": "4", "channel": "1"}, OTHER]
+    sheet = str(write_sheet(tmp_path / "sheet.tsv", rows))
+    first, second = settings.read_training(sheet)
+    assert (first["voxel_size"], first["diameter"], first["channel"]) == ((0.5, 0.5, 0.5), 4, 1)
+    assert (second["voxel_size"], second["split"], second["channel"]) == (None, "validation", 0)
+    (tmp_path / "b.tif").write_bytes(b"changed")
+    assert settings.read_training(sheet)[0] == first
+    assert settings.read_training(sheet)[1]["known"] != second["known"]
+    assert settings.read_training(None) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "no row with split 'train'"),
+        ([LABELLED], "no row with split 'validation'"),
+        ([OTHER], "no row with split 'train'"),
+        ([LABELLED | {"image": "c.tif"}], "image is 'c.tif', which does not exist"),
+        ([LABELLED | {"labels": "c.tif"}], "labels is 'c.tif', which does not exist"),
+        ([{"image": "a.tif", "split": "train"}], "labels is missing"),
+        ([LABELLED | {"split": "test"}], 'split is "test"; allowed is train or validation'),
+        ([LABELLED | {"truth": "l.tif"}], "truth is not known"),
+        ([LABELLED | {"voxel_size_z": "1"}], "only some of voxel_size_z"),
+        ([LABELLED | {"diameter": "0"}], "diameter is 0.0"),
+        ([LABELLED, LABELLED | {"split": "validation"}], "image 'a.tif' came before"),
+    ],
+)
+def test_a_sheet_of_labelled_images_that_is_not_allowed_is_refused(
+    tmp_path, monkeypatch, rows, said
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.tif", "l.tif"):
+        (tmp_path / name).touch()
+    sheet = write_sheet(tmp_path / "sheet.tsv", rows)
+    with pytest.raises(settings.SettingsError) as refusal:
+        settings.read_training(str(sheet))
+    assert said in str(refusal.value)
+    assert re.search("allowed|needed", str(refusal.value))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_sheet_of_labelled_images_that_is_not_there_is_refused():
+    with pytest.raises(settings.SettingsError, match=r"train\.data is 'nowhere\.tsv'.*allowed"):
+        settings.read_training("nowhere.tsv")
 
 
 def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
