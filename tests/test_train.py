@@ -284,7 +284,8 @@ def test_a_validation_image_is_predicted_on_its_own_voxels_at_any_scale(dimensio
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_a_network_learns_labelled_images(tmp_path, dimensions):
+def test_a_network_learns_labelled_images(tmp_path, monkeypatch, dimensions):
+    monkeypatch.setattr(train, "THRESHOLDS", (0.1, 0.2, 0.3))
     out = tmp_path / "model.safetensors"
     steps = {"steps": 150, "batch": 2, "validate_every": 50, "channels": (8, 16), "edge": 24}
     run(out, **on_labelled(dimensions) | steps)

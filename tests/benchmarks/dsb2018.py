@@ -39,7 +39,7 @@ IOUS = (0.5, 0.75, 0.9)
 
 def grouped(data: Path) -> pd.DataFrame:
     """The index with the columns `group` and `split`."""
-    index = pd.read_csv(data / "index.csv").sort_values("id", ignore_index=True)
+    index = pd.read_csv(data / "index.csv", dtype={"id": str}).sort_values("id", ignore_index=True)
     names = np.empty(len(index), object)
     for size, part in index.groupby(["height", "width"]):
         place = np.stack(
