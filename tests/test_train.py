@@ -64,6 +64,7 @@ def _small(monkeypatch):
     monkeypatch.setattr(train, "N_VALIDATION", 1)
     monkeypatch.setattr(train, "N_CHOICE", 1)
     monkeypatch.setattr(train, "THRESHOLDS", (0.3, 0.5))
+    monkeypatch.setattr(train, "LOOK_THRESHOLDS", (0.2,))
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
