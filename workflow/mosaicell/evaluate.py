@@ -106,8 +106,39 @@ def match_parts(
     dict
         See `match`.
     """
+    return match_frames([parts], iou=iou)
+
+
+def match_frames(
+    frames: Iterable[Iterable[tuple[np.ndarray, np.ndarray]]], *, iou: float = 0.5
+) -> dict[str, float]:
+    """Match the instances of a movie frame by frame, and count the matches of all frames.
+
+    Parameters
+    ----------
+    frames : iterable of iterable of (labels, truth)
+        The parts of each frame, see `match_parts`. The same label in two frames is two instances.
+    iou : float, in (0, 1]
+
+    Returns
+    -------
+    dict
+        See `match`.
+    """
     if not 0 < iou <= 1:
         raise ValueError(f"iou is {iou}; allowed is above 0 and up to 1: use 0.5 if in doubt")
+    matched, n_cells, n_true = zip(*(_matched(parts, iou) for parts in frames), strict=True)
+    matched = np.concatenate(matched)
+    found = len(matched)
+    return scores(found, sum(n_cells) - found, sum(n_true) - found) | {
+        "mean_matched_iou": float(matched.mean()) if found else 0.0
+    }
+
+
+def _matched(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], iou: float
+) -> tuple[np.ndarray, int, int]:
+    """IoUs of the matches, and the numbers of instances and of true ones."""
     sizes, true_sizes, row, column, pair_iou = _overlaps(parts)
     good = pair_iou >= iou
     row, column, pair_iou = row[good], column[good], pair_iou[good]
@@ -119,10 +150,7 @@ def match_parts(
     if not alone.all():
         chosen = _assign(row[~alone], column[~alone], pair_iou[~alone])
         matched = np.r_[matched, pair_iou[~alone][chosen]]
-    found = len(matched)
-    return scores(found, len(sizes) - found, len(true_sizes) - found) | {
-        "mean_matched_iou": float(matched.mean()) if found else 0.0
-    }
+    return matched, len(sizes), len(true_sizes)
 
 
 def scores(true_positives: int, false_positives: int, false_negatives: int) -> dict[str, float]:
