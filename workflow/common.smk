@@ -54,7 +54,7 @@ def paths(field):
 
 def listing(field):
     """What is in the folders that the sample sheet names, as a function of a rule's wildcards."""
-    return lambda wildcards: settings.listing(getattr(SAMPLES[wildcards.sample], field))
+    return lambda wildcards: settings.listings(getattr(SAMPLES[wildcards.sample], field))
 
 
 def earlier(stage):

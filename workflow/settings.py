@@ -303,7 +303,9 @@ def _joined(rows: list[Sample], where: str) -> Sample:
     """One sample of all its rows; a landscape or truth may stand in any row of its frame."""
     files = {}
     for column in ("image", "landscape", "truth"):
-        parts = tuple(dict.fromkeys(part for row in rows for part in getattr(row, column)))
+        parts = [part for row in rows for part in getattr(row, column)]
+        if column != "image":
+            parts = list(dict.fromkeys(parts))  # rows of one frame may name the same
         try:
             check_places(parts, f"{where}{column} of sample {rows[0].name!r}")
         except ValueError as error:
@@ -352,16 +354,13 @@ def library(script: str) -> list[Path]:
     return sorted(found)
 
 
-def listing(parts: tuple[Part, ...]) -> str:
-    """A fingerprint of names, sizes and times of the files in folders, two levels deep.
+def listing(path: str) -> str:
+    """A fingerprint of names, sizes and times of the files in a folder, two levels deep.
 
     Snakemake looks at the time of a folder, which does not change with a file in it. Of a zarr
     store only the metadata are listed: there may be millions of chunks.
     """
-    return "".join(_listing(Path(part.path)) for part in parts)
-
-
-def _listing(folder: Path) -> str:
+    folder = Path(path)
     if not folder.is_dir():
         return ""
     is_zarr = any((folder / name).exists() for name in ZARR_METADATA)
@@ -372,6 +371,11 @@ def _listing(folder: Path) -> str:
         [[str(file.relative_to(folder)), at.st_size, at.st_mtime_ns] for file, at in known]
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def listings(parts: tuple[Part, ...]) -> str:
+    """What is in the folders among files of a sample, one after the other."""
+    return "".join(listing(part.path) for part in parts)
 
 
 def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
@@ -438,8 +442,8 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
         "ingest": [
             sample.voxel_size,
             sample.channel,
-            listing(sample.image),
-            listing(sample.landscape),
+            listings(sample.image),
+            listings(sample.landscape),
             [part[1:] for part in sample.image if part[1:] != (None, None)],
         ],
         "predict": [chosen.get("diameter"), None if sample.landscape else card["sha256"]],

@@ -59,8 +59,8 @@ def check_places(parts: Sequence[Part], what: str) -> None:
     twice = next((place for place, n in places.items() if n > 1), None)
     if twice is not None:
         raise ValueError(
-            f"{what} has {places[twice]} files for {_words(twice)}; allowed is one: tell them apart by the "
-            "columns `frame` and `as_channel`, or remove one"
+            f"{what} has {places[twice]} files for {_words(twice)}; allowed is one: tell them "
+            "apart by the columns `frame` and `as_channel`, or remove one"
         )
     every = product(*({place[k] for place in places} for k in (0, 1)))
     gap = next((place for place in every if place not in places), None)

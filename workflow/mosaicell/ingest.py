@@ -8,8 +8,8 @@ and neither a volume nor a slab.
 1. Each (frame, channel, slab) is read, written to level 0, counted into a histogram, and its planes
    are hashed. Its record, with the checksum of what was stored, comes last.
 2. Each level is made of the one before, shard by shard.
-3. The histograms of a channel are added up, over all frames; its limits follow. The hashes of all planes make the
-   content hash: it names the image by its voxels, whatever file format they came in.
+3. The histograms of a channel are added up, over all frames; its limits follow. The hashes of all
+   planes make the content hash: it names the image by its voxels, whatever format they came in.
 4. The metadata of the group are written: an image without them is not complete.
 
 A run that starts again does only what has no record that fits, or what was deleted or changed.

@@ -45,8 +45,8 @@ def fill_shards(
     compute : callable
         Gives the voxels of a frame and a `Box` of the first array.
     arrays : list of (zarr.Array, tuple of int)
-        Arrays with axes (z, y, x) or (t, z, y, x), and which voxels of the first array each holds: every n-th
-        along each axis. Shards of all must fit those of the first.
+        Arrays with axes (z, y, x) or (t, z, y, x), and which voxels of the first array each holds:
+        every n-th along z, y and x. Shards of all must fit those of the first.
     shards : iterable of int
         Numbers of the shards of the first array to be done.
     records : Records

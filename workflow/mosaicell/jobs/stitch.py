@@ -117,6 +117,10 @@ class Counts:
     num_cells: list[int]
     num_voxels: list[int]
 
+    @property
+    def n_cells(self) -> int:
+        return sum(self.num_cells)
+
 
 def stitch_volume(
     folder: Path,
