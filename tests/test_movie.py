@@ -1,6 +1,7 @@
 """Movies from end to end: frames never meet, ids go on, and empty frames are not forgotten."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from mosaicell.records import Records
 from mosaicell.store import DamagedError, lay_out, read_arrays
 from phantoms import ONE, landscape_of, packed_cells
 from running import HILLS, configured, products, run, run_and_kill, write_sheet
+from test_report import Page
 
 CHOSEN = {"threshold": 0.1 * ONE, "persistence": 0.1 * ONE, "min_size": 8}
 BRIGHTNESS = (30000, 12000, 0, 50000)  # of the frames; the third one has no cells
@@ -161,6 +163,9 @@ def test_a_movie_is_scored_frame_by_frame_and_shown_in_a_report(runs):
     assert scores["f1"] == scores["mean_matched_iou"] == 1
     assert scores["true_positives"] == len(table(results, "cells"))
     report = (results / "a/report.html").read_text()
+    Page(report)
+    names = re.findall(' id="([^"]+)"', report)
+    assert len(names) == len(set(names))
     for words in ("4 frames", "Frame 0:", "Frame 1:", "Frame 3:", "Cells by frame"):
         assert words in report
     assert "Frame 2:" not in report

@@ -108,7 +108,12 @@ class Load:
     @property
     def voxels(self) -> int:
         """Voxels of one channel, in all frames."""
-        return prod(self.shape[1:]) * (self.frames or 1)
+        return self.frame_voxels * (self.frames or 1)
+
+    @property
+    def frame_voxels(self) -> int:
+        """Voxels of one channel in a frame."""
+        return prod(self.shape[1:])
 
     @property
     def tile_voxels(self) -> int:
@@ -205,14 +210,16 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
         z, y, x = load.tile
         held += NEIGHBOURS_IN_MEMORY * 4 * 2 * (z * y + z * x + y * x)  # rims
     if stage in BYTES_PER_CELL and load.shape:
-        held += BYTES_PER_CELL[stage] * load.voxels // VOXELS_PER_CELL
+        # Frames are stitched one after the other.
+        voxels = load.frame_voxels if stage == "stitch" else load.voxels
+        held += BYTES_PER_CELL[stage] * voxels // VOXELS_PER_CELL
     return ceil((FLOOR + held) / MB) * 2 ** (attempt - 1)
 
 
 def _per_thread(stage: str, load: Load) -> int:
     """Bytes that each thread of a job holds."""
     channels, tile = load.shape[0] if load.shape else 1, load.tile_voxels
-    shard = min(SHARD_VOXELS, prod(load.shape[1:])) if load.shape else SHARD_VOXELS
+    shard = min(SHARD_VOXELS, load.frame_voxels) if load.shape else SHARD_VOXELS
     if stage == "ingest":
         return 4 * BAND_BYTES
     if stage == "predict":
