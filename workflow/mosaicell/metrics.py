@@ -58,8 +58,8 @@ def challenge(found: Overlaps) -> dict[str, float]:
 
     A true instance is matched by the predicted one that covers more than half of it. SEG is the
     mean IoU of true instances and their matches; DET compares the cost of correcting the
-    detections with that of making them all (Matula et al. 2015, doi 10.1371/journal.pone.0144959; Maska et al.
-    2023, doi 10.1038/s41592-023-01879-y).
+    detections with that of making them all (Matula et al. 2015, doi 10.1371/journal.pone.0144959;
+    Maska et al. 2023, doi 10.1038/s41592-023-01879-y).
     """
     n, m = len(found.size), len(found.true_size)
     if m == 0:
