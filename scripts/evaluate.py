@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from mosaicell.evaluate import match_frames
+from mosaicell.evaluate import joined, match_overlaps, overlaps
+from mosaicell.metrics import metrics
 from mosaicell.progress import logged
 from mosaicell.records import reopening
 from mosaicell.sources import open_parts
@@ -16,10 +17,12 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     with reopening(work / "labels", work / "stitch.json"):
         labels = open_array(Path(snakemake.input.labels).parent / "0")
         grid = shard_grid(labels)
-        frames = (
-            ((read(labels, box, grid.leading(t)), truth.read(t, 0, box)) for box in grid.of_frame)
+        found = joined(
+            overlaps(
+                (read(labels, box, grid.leading(t)), truth.read(t, 0, box)) for box in grid.of_frame
+            )
             for t in range(truth.shape[0])
         )
-        scores = match_frames(frames, iou=0.5)
+    scores = match_overlaps(found, iou=0.5) | metrics(found)
     print(f"evaluate {sample}: F1 {scores['f1']:.3f} at IoU 0.5", file=sys.stderr)
     write_json(Path(snakemake.output[0]), scores)

@@ -10,9 +10,10 @@ import tifffile
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 import mosaicell
-from mosaicell.evaluate import match, match_frames
+from mosaicell.evaluate import joined, overlaps
 from mosaicell.filmstrip import frames_to_show
 from mosaicell.geometry import Box, Grid
 from mosaicell.jobs import stitch as stitch_job
@@ -20,6 +21,7 @@ from mosaicell.jobs.labels import lay_out_labels, read_labels
 from mosaicell.jobs.segment import segment_tiles
 from mosaicell.jobs.shards import check_shards, fill_shards
 from mosaicell.jobs.stitch import stitch_tiles, stitch_volume
+from mosaicell.metrics import metrics
 from mosaicell.movie import UNITS, frames_bytes
 from mosaicell.records import Records
 from mosaicell.store import DamagedError, lay_out, read_arrays
@@ -313,20 +315,19 @@ def test_the_frames_that_are_shown_have_cells_if_any_has(num_cells, shown):
     assert frames_to_show(num_cells) == shown
 
 
-def test_the_same_label_in_two_frames_is_two_cells():
-    labels, truth = np.zeros((2, 2, 1, 4, 4), np.uint32)
-    labels[:, 0, :2], truth[0, 0, :2], truth[1, 0, 2:] = 1, 1, 1
-    frames = [[(a, b)] for a, b in zip(labels, truth, strict=True)]
-    scores = match_frames(frames)
-    assert [
-        scores[f"{kind}s"] for kind in ("true_positive", "false_positive", "false_negative")
-    ] == [
-        1,
-        1,
-        1,
-    ]
-    assert scores["mean_matched_iou"] == 1
-    assert match_frames(frames[:1]) == match(labels[0], truth[0])
+MOVIES = arrays.arrays(np.uint8, (2, 3, 2, 4, 5), elements=st.integers(0, 3))
+
+
+@given(MOVIES)
+def test_the_same_label_in_two_frames_is_two_cells(movies):
+    frames = [overlaps([pair]) for pair in zip(*movies, strict=True)]
+    numbered = movies + 4 * (movies > 0) * np.arange(3)[:, None, None, None]
+    whole = overlaps([tuple(numbered)])
+    for name, values in vars(joined(frames)).items():
+        np.testing.assert_array_equal(np.sort(values), np.sort(getattr(whole, name)), name)
+    assert metrics(joined(frames)) == pytest.approx(metrics(whole), nan_ok=True)
+    for name, values in vars(joined(frames[:1])).items():
+        np.testing.assert_array_equal(values, getattr(frames[0], name))
 
 
 def test_an_image_without_time_has_one_row_in_the_table_of_frames(tmp_path):

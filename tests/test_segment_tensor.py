@@ -23,7 +23,11 @@ def assert_equal_on(device: str, landscape: np.ndarray, tile_shape, threshold: f
         values = np.ascontiguousarray(landscape[core.grown(HALO, volume).slices])
         fragments, graph = segment(values, core=core, volume=volume, threshold=threshold)
         tensor = torch.from_numpy(values).to(device)
-        found, found_graph = segment_tensor(tensor, core=core, volume=volume, threshold=threshold)
+        given = np.empty(core.shape, np.uint32)
+        found, found_graph = segment_tensor(
+            tensor, core=core, volume=volume, threshold=threshold, out=given
+        )
+        assert found is given
         np.testing.assert_array_equal(found, fragments)
         assert found.dtype == fragments.dtype
         for name, expected in graph.arrays().items():

@@ -223,8 +223,8 @@ def test_a_tile_hands_on_what_could_change_and_no_more():
     np.testing.assert_array_equal(rest.address_node, [0, 2])
 
 
-def tiles_of(landscape, grid, threshold, persistence, is_known=True):
-    """Fragments of all tiles, and what is left of each, if exits of others are known or not."""
+def tiles_of(landscape, grid, threshold, persistence):
+    """Fragments of all tiles, and what is left of each."""
     volume = landscape.shape
     segmented = [
         segment(
@@ -246,9 +246,9 @@ def tiles_of(landscape, grid, threshold, persistence, is_known=True):
             tile,
             graph,
             rims.__getitem__,
+            exits_of,
             grid=grid,
             persistence=persistence,
-            exits_of=exits_of if is_known else None,
         )
         for tile, (_, graph) in enumerate(segmented)
     ]
@@ -271,13 +271,12 @@ def labels_of(fragments, stitched, grid):
     st.integers(0, 4),
     st.sampled_from([1, 2, 5]),
     st.integers(1, 3),
-    st.booleans(),
 )
 def test_groups_of_any_size_on_any_threads_give_the_labels_of_the_plain_reference(
-    landscape, tile_shape, persistence, min_size, tiles_of_group, threads, is_known
+    landscape, tile_shape, persistence, min_size, tiles_of_group, threads
 ):
     grid = Grid(landscape.shape, tile_shape)
-    fragments, basins = tiles_of(landscape, grid, 0, persistence, is_known)
+    fragments, basins = tiles_of(landscape, grid, 0, persistence)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stitching, "TILES_OF_GROUP", tiles_of_group)
         stitched = stitch(
@@ -316,18 +315,26 @@ def test_a_cell_inside_of_a_tile_is_nothing_to_the_others():
     assert [len(tile.cell_peak) for tile in basins] == [0] * 13 + [1] + [0] * 13
 
 
-def test_to_know_the_exits_of_others_leaves_less_to_be_decided():
+def test_a_tile_hands_on_no_name_that_no_other_tile_seeks():
     noise = np.random.default_rng(0).random((30, 30, 30))
     smooth = sum(np.roll(noise, s, axis) for axis in range(3) for s in range(-2, 3))
     landscape = (smooth * 1000).astype(np.uint16)
     grid = Grid(landscape.shape, (15, 15, 15))
-    handed_on = []
-    for is_known in (False, True):
-        _, basins = tiles_of(landscape, grid, 0, 300, is_known)
-        addresses = sum(tile.address.size for tile in basins)
-        handed_on.append((addresses, sum(tile.voxel.size for tile in basins)))
-    assert handed_on[1][0] < 0.6 * handed_on[0][0]
-    assert handed_on[1][1] < handed_on[0][1]
+    fragments, basins = tiles_of(landscape, grid, 0, 300)
+    names, exits = np.empty(landscape.shape, np.int64), []
+    for tile, core in enumerate(grid):
+        names[core.slices] = (tile << 32) + fragments[tile].astype(np.int64)
+        _, graph = segment(
+            landscape[core.grown(HALO, grid.shape).slices],
+            core=core,
+            volume=grid.shape,
+            threshold=0,
+        )
+        exits.append(graph.end[graph.is_exit])
+    sought = names.reshape(-1)[np.concatenate(exits)]
+    handed_on = np.concatenate([tile.address for tile in basins])
+    assert handed_on.size > 100
+    assert np.isin(handed_on, sought).all()
 
 
 def test_ids_are_as_wide_as_they_must_be(monkeypatch):

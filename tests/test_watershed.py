@@ -221,7 +221,12 @@ def test_tiles_know_the_cells_whose_peaks_they_hold(landscape, chosen, tile_shap
     random.shuffle(order)
     for tile in order:
         basins[tile] = contract_tile(
-            tile, graphs[tile], rims.__getitem__, grid=grid, persistence=chosen["persistence"]
+            tile,
+            graphs[tile],
+            rims.__getitem__,
+            lambda other: graphs[other].end[graphs[other].is_exit],
+            grid=grid,
+            persistence=chosen["persistence"],
         )
     stitched = stitch(basins.__getitem__, grid=grid, **chosen)
     labels = reference.watershed(landscape, threshold=threshold, **chosen)

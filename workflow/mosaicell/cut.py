@@ -31,7 +31,13 @@ def box_to_read(core: Box, *, sigma: Sigma, volume: Triple) -> Box:
 
 
 def cut_tile(
-    landscape: np.ndarray, *, core: Box, volume: Triple, threshold: float, sigma: Sigma
+    landscape: np.ndarray,
+    *,
+    core: Box,
+    volume: Triple,
+    threshold: float,
+    sigma: Sigma,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, TileGraph]:
     """Smooth one tile of a landscape and cut it into fragments of basins.
 
@@ -39,7 +45,7 @@ def cut_tile(
     ----------
     landscape : ndarray, (z, y, x)
         Values of `box_to_read`.
-    core, volume, threshold
+    core, volume, threshold, out
         See `segment.segment`.
     sigma : tuple of float
         See `smooth.smooth`.
@@ -50,6 +56,7 @@ def cut_tile(
         See `segment.segment`.
     """
     box = core.grown(HALO, volume)
+    how = {"core": core, "volume": volume, "threshold": threshold, "out": out}
     gpu = find_gpu()
     if gpu is not None:
         import torch
@@ -61,11 +68,11 @@ def cut_tile(
             with GPU_IN_USE:
                 values = torch.tensor(landscape, device=gpu)
                 values = smooth_tensor(values, sigma=sigma, box=box, volume=volume)
-                return segment_tensor(values, core=core, volume=volume, threshold=threshold)
+                return segment_tensor(values, **how)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
     values = smooth(landscape, sigma=sigma, box=box, volume=volume)
-    return segment(values, core=core, volume=volume, threshold=threshold)
+    return segment(values, **how)
 
 
 @cache

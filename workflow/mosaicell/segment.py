@@ -85,7 +85,12 @@ class TileGraph:
 
 
 def segment(
-    landscape: np.ndarray, *, core: Box, volume: Triple, threshold: float
+    landscape: np.ndarray,
+    *,
+    core: Box,
+    volume: Triple,
+    threshold: float,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, TileGraph]:
     """Cut one tile of a landscape into fragments of basins.
 
@@ -100,6 +105,8 @@ def segment(
         Shape of the volume.
     threshold : float
         Only voxels above it belong to a basin; in units of the landscape.
+    out : ndarray of uint32, of the core's shape, optional
+        Where to put the fragments: half of the memory that a tile takes, if it is there already.
 
     Returns
     -------
@@ -117,7 +124,7 @@ def segment(
     parent = np.empty(flat.size + 1, np.int32)
     point(flat, frame, below, steps, parent)
     shorten(parent)
-    fragments = np.empty(core.shape, np.uint32)
+    fragments = np.empty(core.shape, np.uint32) if out is None else out
     # As long as it could ever be: memory that is never written to is never taken.
     ends = np.empty(flat.size, np.int32)
     n_pointed = number(parent, frame, fragments, ends)

@@ -28,7 +28,12 @@ FIRST_X, LAST_X, FIRST_Y, LAST_Y = (
 
 
 def segment_tensor(
-    landscape: torch.Tensor, *, core: Box, volume: Triple, threshold: float
+    landscape: torch.Tensor,
+    *,
+    core: Box,
+    volume: Triple,
+    threshold: float,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, TileGraph]:
     """Cut one tile of a landscape into fragments of basins, on the device where it is.
 
@@ -74,7 +79,9 @@ def segment_tensor(
         lower=lower[forest],
         code=code[forest],
     )
-    return fragments.cpu().numpy().astype(np.uint32), graph
+    found = np.empty(core.shape, np.uint32) if out is None else out
+    found[...] = fragments.cpu().numpy()
+    return found, graph
 
 
 def _point(values: torch.Tensor) -> torch.Tensor:

@@ -132,10 +132,10 @@ def contract_tile(
     tile: int,
     graph: TileGraph,
     rim_of: Callable[[int], np.ndarray],
+    exits_of: Callable[[int], np.ndarray],
     *,
     grid: Grid,
     persistence: float,
-    exits_of: Callable[[int], np.ndarray] | None = None,
 ) -> TileBasins:
     """Decide what can be decided in one tile.
 
@@ -146,23 +146,20 @@ def contract_tile(
         Of that tile.
     rim_of : callable
         Gives the rim (see `mosaicell.rim`) of this tile or a neighbouring one by its number.
+    exits_of : callable
+        Gives where the exits of a neighbouring tile end, the linear indices in the volume of those
+        voxels, by its number.
     grid : Grid
         The tiles of the volume.
     persistence : float
         See `stitch`.
-    exits_of : callable, optional
-        Gives where the exits of a neighbouring tile end, the linear indices in the volume of those
-        voxels, by its number. Without it every fragment at a face of the tile may be known
-        outside: what is handed on is larger, and means the same.
 
     Returns
     -------
     TileBasins
     """
     links = _links(graph.end[graph.is_exit], rim_of, grid)
-    is_known = np.ones(graph.end.size, np.bool_)
-    if exits_of is not None:
-        is_known = _is_known(tile, graph.end.size, rim_of, exits_of, grid)
+    is_known = _is_known(tile, graph.end.size, rim_of, exits_of, grid)
     return contract_linked(tile, graph, links, is_known, grid=grid, persistence=persistence)
 
 

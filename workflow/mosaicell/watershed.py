@@ -17,6 +17,8 @@ from .stitch import Stitched, TileBasins, check_merging, contract_tile, stitch
 
 # Larger tiles have less border, smaller ones less of them in memory at a time.
 MIN_TILE, MAX_TILE = 2**15, 2**22  # voxels
+# Whole planes lie in one piece in memory, which is faster unless a tile is thin.
+MIN_PLANES = 32
 
 
 def watershed(
@@ -87,15 +89,15 @@ def watershed(
     sigma = check_sigma(sigma)
     check_values(landscape)
     frames = landscape.reshape((1,) * (4 - landscape.ndim) + landscape.shape)
-    labels = np.zeros(frames.shape, np.uint32)
+    labels = np.empty(frames.shape, np.uint32)
     if labels.size == 0:
         return labels.reshape(landscape.shape)
     grid = Grid(frames.shape[1:], _full_tile(tile_shape, frames.shape[1:], threads))
     n_cells = 0
     with ThreadPoolExecutor(threads) as pool:
         for number, frame in enumerate(frames):
-            graphs, rims = _cut(frame, labels[number], grid, pool, threshold, sigma)
-            stitched = _stitch(graphs, rims, grid, pool, persistence, min_size, threads)
+            cut = _cut(frame, labels[number], grid, pool, threshold, sigma)
+            stitched = _stitch(*cut, grid, pool, persistence, min_size, threads)
             if n_cells + stitched.n_cells >= 2**32:
                 labels = labels.astype(np.uint64)
             _relabel(labels[number], stitched, grid, pool, n_cells)
@@ -111,16 +113,20 @@ def _cut(
     threshold: float,
     sigma: Sigma,
 ) -> Iterator[tuple]:
-    """Graphs and rims of all tiles; `fragments` gets the numbers of each tile's fragments."""
+    """Graphs, rims and exits of all tiles; `fragments` gets the numbers of their fragments."""
 
-    def cut(tile: int) -> tuple[TileGraph, np.ndarray]:
+    def cut(tile: int) -> tuple[TileGraph, np.ndarray, np.ndarray]:
         core = grid[tile]
         values = frame[box_to_read(core, sigma=sigma, volume=grid.shape).slices]
         part, graph = cut_tile(
-            values, core=core, volume=grid.shape, threshold=threshold, sigma=sigma
+            values,
+            core=core,
+            volume=grid.shape,
+            threshold=threshold,
+            sigma=sigma,
+            out=fragments[core.slices],
         )
-        fragments[core.slices] = part
-        return graph, rim(part, grid.shape)
+        return graph, rim(part, grid.shape), graph.end[graph.is_exit]
 
     return zip(*pool.map(cut, range(len(grid))), strict=True)
 
@@ -128,6 +134,7 @@ def _cut(
 def _stitch(
     graphs: list[TileGraph],
     rims: list[np.ndarray],
+    exits: list[np.ndarray],
     grid: Grid,
     pool: ThreadPoolExecutor,
     persistence: float,
@@ -138,7 +145,12 @@ def _stitch(
 
     def contract(tile: int) -> TileBasins:
         return contract_tile(
-            tile, graphs[tile], rims.__getitem__, grid=grid, persistence=persistence
+            tile,
+            graphs[tile],
+            rims.__getitem__,
+            exits.__getitem__,
+            grid=grid,
+            persistence=persistence,
         )
 
     basins = list(pool.map(contract, range(len(grid))))
@@ -175,7 +187,9 @@ def _replace(labels, ids):
 def _full_tile(tile_shape: Triple | None, shape: Triple, threads: int) -> Triple:
     """The tile shape as three edges of at least one voxel."""
     if tile_shape is None:
-        return cube(shape, min(max(MIN_TILE, prod(shape) // threads), MAX_TILE))
+        voxels = min(max(MIN_TILE, prod(shape) // threads), MAX_TILE)
+        planes = voxels // prod(shape[1:])
+        return (planes, *shape[1:]) if planes >= MIN_PLANES else cube(shape, voxels)
     tile = (1,) * (3 - len(tile_shape)) + tuple(tile_shape)
     if len(tile) != 3 or any(not isinstance(n, int | np.integer) or n < 1 for n in tile):
         raise ValueError(

@@ -90,9 +90,9 @@ def stitch_tiles(
             tile - first,
             TileGraph(**read(tile, "graph")),
             rim_of,
+            exits_of,
             grid=in_frame,
             persistence=persistence,
-            exits_of=exits_of,
         )
         write_arrays(tile_file(folder, tile, "basins"), basins.arrays())
 
