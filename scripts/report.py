@@ -18,7 +18,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     limits = [tuple(channel["limits"]) for channel in summary["channels"]]
     stages, stitched = Path(snakemake.input.written[0]).parent, Path(snakemake.input.stitched)
     written = read_job_record(snakemake.input.written[0])["content"]
-    tile = tuple(read_job_record(stitched)["tile"])
+    result = read_job_record(stitched)
     with reopening(Path(snakemake.input.summary)):
         image = [open_array(store / str(k)) for k in levels]
     with reopening(stages, stitched):
@@ -36,7 +36,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
             for name, value in found.items()
         }
     with reopening(Path(snakemake.input.cells)):
-        cells = read_table(Path(snakemake.input.cells), columns(len(limits)))
+        cells = read_table(Path(snakemake.input.cells), ["frame", *columns(len(limits))])
     timings = []
     for stage, paths in snakemake.params.benchmarks.items():
         jobs = [pd.read_csv(p, sep="\t", na_values="-") for p in paths if Path(p).exists()]
@@ -56,8 +56,9 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         voxel_size=summary["voxel_size"] and tuple(summary["voxel_size"]),
         cells=cells,
         borders=borders,
-        tile=tile,
+        tile=tuple(result["tile"]),
         facts=facts,
         timings=timings,
+        num_cells=result["num_cells"] if summary["frames"] else None,
     )
     write_file(Path(snakemake.output.report), page.encode())

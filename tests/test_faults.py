@@ -238,6 +238,7 @@ def test_a_bit_of_the_table_that_was_lost_is_found_when_it_is_read(tmp_path):
     path = tmp_path / "cells.parquet"
     cells = pd.DataFrame({"label": range(1, 4000), "volume": np.random.default_rng(0).random(3999)})
     units = dict.fromkeys(cells, "")
+    cells["frame"] = 0
     content = table_bytes(cells, sample="a", units=units, metadata={})
     path.write_bytes(content)
     pd.testing.assert_frame_equal(read_table(path, list(cells)), cells)

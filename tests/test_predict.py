@@ -36,12 +36,16 @@ def image():
 
 def landscape_of(image, network, *, shard, scale=(1, 1, 1), window=32, threads=1):
     channel = Channel(
-        read=lambda box: image[box.slices], shape=image.shape, factors=(1, 1, 1), limits=(0, 1000)
+        read=lambda _, box: image[box.slices],
+        shape=image.shape,
+        factors=(1, 1, 1),
+        limits=(0, 1000),
     )
     grid = model_grid(shard=shard, scale=scale, window=window, stride=network.stride)
     landscape = np.empty(image.shape, np.uint16)
     for box in Grid(image.shape, shard):
         landscape[box.slices] = predict(
+            0,
             box,
             channel=channel,
             grid=grid,
@@ -82,14 +86,14 @@ def test_a_volume_smaller_than_its_shard_is_predicted(network):
 def test_a_shard_reads_no_farther_than_its_windows_reach(image, network):
     read = []
 
-    def watched(box: Box) -> np.ndarray:
+    def watched(_, box: Box) -> np.ndarray:
         read.append(box)
         return image[box.slices]
 
     channel = Channel(read=watched, shape=SHAPE, factors=(1, 1, 1), limits=(0, 1000))
     grid = model_grid(shard=(8, 16, 16), scale=(1, 1, 1), window=16, stride=network.stride)
     shard = Box((32, 32, 48), (40, 48, 64))
-    predict(shard, channel=channel, grid=grid, network=network, device=torch.device("cpu"))
+    predict(0, shard, channel=channel, grid=grid, network=network, device=torch.device("cpu"))
     reach = network.halo + network.stride + 1  # interpolation reads one voxel more
     assert read
     for box in read:

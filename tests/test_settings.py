@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 import settings
+from mosaicell.composed import Part
 from running import ROOT, write_sheet
 
 CARD = {"name": "nuclei-3d", "threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
@@ -98,8 +99,65 @@ def test_a_sheet_is_read_with_its_types(tmp_path, monkeypatch):
     assert list(samples) == ["a", "b"]
     assert samples["a"].voxel_size == (2.0, 0.1, 0.1)
     assert (samples["a"].channel, samples["a"].diameter) == (1, 4.5)
-    assert samples["b"].voxel_size is samples["b"].landscape is samples["b"].diameter is None
+    assert samples["b"].voxel_size is samples["b"].diameter is None
+    assert (samples["b"].image, samples["b"].landscape) == ((Part("a.tif"),), ())
     assert samples["b"].channel == 0
+    assert settings.read_samples(str(sheet), "results", channel=3)["b"].channel == 3
+
+
+def test_rows_of_one_sample_are_its_frames_and_channels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"sample": "a", "image": f"{c}{t}.tif", "frame": t, "as_channel": c, "truth": f"0{t}.tif"}
+        for t in (1, 0)
+        for c in (0, 1)
+    ]
+    for row in rows:
+        (tmp_path / row["image"]).touch()
+    sheet = write_sheet(tmp_path / "samples.tsv", rows)
+    (sample,) = settings.read_samples(str(sheet), "results").values()
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert sample.image == tuple(Part(f"{c}{t}.tif", t, c) for t, c in places)
+    assert sample.truth == (Part("00.tif", 0), Part("01.tif", 1))
+    assert sample.landscape == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"frame": 0}, {}], "came before"),
+        ([{"frame": 0}, {"frame": 0}], "has 2 files for frame 0"),
+        ([{"frame": 0}, {"frame": 2}], "has the frames 0, 2 but no frame 1"),
+        ([{"as_channel": 1}], "has the channels 1 but no channel 0"),
+        ([{"frame": 0}, {"as_channel": 0}], "a number of the frame and files without"),
+        (
+            [{"frame": 0, "as_channel": 0}, {"frame": 1, "as_channel": 0}, {"frame": 0}],
+            "without",
+        ),
+        (
+            [{"frame": t, "as_channel": c} for t, c in [(0, 0), (0, 1), (1, 1)]],
+            "has no file for frame 1, channel 0",
+        ),
+        ([{"frame": 0, "diameter": 4}, {"frame": 1, "diameter": 5}], "not those of its other rows"),
+        ([{"frame": 0, "channel": 1}, {"frame": 1}], "not those of its other rows"),
+        ([{"frame": 0, "truth": "a.tif"}, {"frame": 1}], "came for 1 of 2 frames"),
+        (
+            [{"as_channel": 0, "truth": "a.tif"}, {"as_channel": 1, "truth": "b.tif"}],
+            "truth of sample 'a' has 2 files for the same image",
+        ),
+        ([{"frame": -1}], "frame is -1"),
+    ],
+)
+def test_rows_that_make_no_whole_sample_are_refused(tmp_path, monkeypatch, rows, said):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).touch()
+    rows = [{"sample": "a", "image": "a.tif"} | row for row in rows]
+    with pytest.raises(settings.SettingsError) as refusal:
+        settings.read_samples(str(write_sheet(tmp_path / "samples.tsv", rows)), "results")
+    assert said in str(refusal.value)
+    assert "allowed" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +234,7 @@ def test_the_listing_of_a_folder_changes_with_a_file_in_it(tmp_path):
     assert settings.listing(str(tmp_path)) == first
     plane.write_bytes(b"other")
     assert settings.listing(str(tmp_path)) != first
-    assert settings.listing(str(plane)) == settings.listing(None) == ""
+    assert settings.listing(str(plane)) == ""
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", None])
@@ -189,8 +247,8 @@ def test_what_is_no_table_with_tabs_is_refused(tmp_path, content):
 
 
 def sample(**given):
-    known = {"name": "a", "image": "a.tif", "landscape": None, "truth": None, "voxel_size": None}
-    return settings.Sample(**known | {"channel": 0, "diameter": None} | given)
+    known = {"name": "a", "image": (Part("a.tif"),), "landscape": (), "truth": ()}
+    return settings.Sample(**known | {"voxel_size": None, "channel": 0, "diameter": None} | given)
 
 
 def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
@@ -202,14 +260,14 @@ def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
 def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():
     config = settings.read_config({"segment": {"persistence": 1}})
     with pytest.raises(settings.SettingsError, match=r"segment\.threshold is null"):
-        settings.fill_from_model(config, {"a": sample(landscape="l.tif")}, CARD)
+        settings.fill_from_model(config, {"a": sample(landscape=(Part("l.tif"),))}, CARD)
 
 
 def test_the_diameter_of_a_sample_goes_before_that_of_the_configuration():
     config = settings.read_config({"predict": {"diameter": 9}})
     assert settings.diameter(config, sample()) == 9
     assert settings.diameter(config, sample(diameter=4.0)) == 4
-    assert settings.diameter(config, sample(diameter=4.0, landscape="l.tif")) is None
+    assert settings.diameter(config, sample(diameter=4.0, landscape=(Part("l.tif"),))) is None
 
 
 @pytest.mark.parametrize(

@@ -335,7 +335,13 @@ def test_the_table_says_its_units_and_where_it_comes_from(finished):
 
 def test_a_sample_gets_its_image_its_table_its_report_and_no_more(finished):
     top = {path.name for path in (finished / "hills").iterdir()}
-    assert top == {"hills.ome.zarr", "cells.parquet", "report.html", "scores.json"}
+    assert top == {
+        "hills.ome.zarr",
+        "cells.parquet",
+        "frames.parquet",
+        "report.html",
+        "scores.json",
+    }
     assert json.loads((finished / "hills/scores.json").read_text())["f1"] == 1
     assert [name for name in files(finished) if Path(name).name.startswith(".")] == []
     report = (finished / "hills/report.html").read_text()

@@ -8,7 +8,9 @@ from snakemake.exceptions import WorkflowError
 
 try:
     config.update(settings.read_config(config))
-    SAMPLES = settings.read_samples(config["samples"], config["results"])
+    SAMPLES = settings.read_samples(
+        config["samples"], config["results"], config["predict"]["channel"]
+    )
     WEIGHTS, CARD = model.find(config["predict"]["model"])
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
@@ -20,6 +22,7 @@ JOBS = range(config["tile"]["jobs"])
 RESULTS = Path(config["results"])
 STORE = RESULTS / "{sample}" / "{sample}.ome.zarr"
 TABLE = RESULTS / "{sample}" / "cells.parquet"
+FRAMES = RESULTS / "{sample}" / "frames.parquet"
 REPORT = RESULTS / "{sample}" / "report.html"
 SCORES = RESULTS / "{sample}" / "scores.json"
 WORK = RESULTS / "work" / "{sample}"
@@ -44,9 +47,14 @@ def of_sample(field):
     return lambda wildcards: getattr(SAMPLES[wildcards.sample], field)
 
 
+def paths(field):
+    """The files or folders of a column of the sample sheet, as a function of a rule's wildcards."""
+    return lambda wildcards: [part.path for part in getattr(SAMPLES[wildcards.sample], field)]
+
+
 def listing(field):
-    """What is in the folder that the sample sheet names, as a function of a rule's wildcards."""
-    return lambda wildcards: settings.listing(getattr(SAMPLES[wildcards.sample], field))
+    """What is in the folders that the sample sheet names, as a function of a rule's wildcards."""
+    return lambda wildcards: settings.listings(getattr(SAMPLES[wildcards.sample], field))
 
 
 def earlier(stage):

@@ -85,6 +85,8 @@ class Load:
         The section of the configuration.
     shape : tuple of int or None
         (c, z, y, x); None if it is not known yet, like the dtypes and the voxel size.
+    frames : int or None
+        None for an image without time.
     itemsize, landscape_itemsize : int
         Bytes of a voxel; four if not known.
     voxel_size : tuple of float or None
@@ -98,14 +100,15 @@ class Load:
     diameter: float | None
     train: dict
     shape: tuple[int, int, int, int] | None = None
+    frames: int | None = None
     itemsize: int = 4
     landscape_itemsize: int = 4
     voxel_size: VoxelSize | None = None
 
     @property
     def voxels(self) -> int:
-        """Voxels of one channel."""
-        return prod(self.shape[1:])
+        """Voxels of one channel, in all frames."""
+        return prod(self.shape[1:]) * (self.frames or 1)
 
     @property
     def tile_voxels(self) -> int:
@@ -148,6 +151,7 @@ def load(
         landscape = said.get("landscape", {"dtype": "uint16"})
         known = {
             "shape": tuple(said["shape"]),
+            "frames": said["frames"],
             "itemsize": np.dtype(said["dtype"]).itemsize,
             "landscape_itemsize": np.dtype(landscape["dtype"]).itemsize,
             "voxel_size": said["voxel_size"],
@@ -168,11 +172,12 @@ def units(stage: str, load: Load) -> tuple[int, str]:
     """How many units of work a stage has in a sample, and what they are."""
     volume = load.shape[1:]
     if stage == "ingest":
-        return load.shape[0] * -(-volume[0] // cube(volume, CHUNK_VOXELS)[0]), "slabs"
+        slabs = -(-volume[0] // cube(volume, CHUNK_VOXELS)[0])
+        return (load.frames or 1) * load.shape[0] * slabs, "slabs"
     if stage in ("predict", "measure_labels"):
-        return len(Grid(volume, cube(volume, SHARD_VOXELS))), "shards"
+        return len(Grid(volume, cube(volume, SHARD_VOXELS), load.frames)), "shards"
     if stage in SHARED:
-        return len(Grid(volume, load.tile)), "tiles"
+        return len(Grid(volume, load.tile, load.frames)), "tiles"
     return 1, "sample"
 
 
@@ -207,7 +212,7 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
 def _per_thread(stage: str, load: Load) -> int:
     """Bytes that each thread of a job holds."""
     channels, tile = load.shape[0] if load.shape else 1, load.tile_voxels
-    shard = min(SHARD_VOXELS, load.voxels) if load.shape else SHARD_VOXELS
+    shard = min(SHARD_VOXELS, prod(load.shape[1:])) if load.shape else SHARD_VOXELS
     if stage == "ingest":
         return 4 * BAND_BYTES
     if stage == "predict":

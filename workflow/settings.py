@@ -13,7 +13,7 @@ import difflib
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from mosaicell.composed import Part, check_places
 from mosaicell.smooth import sigma_in_voxels
 from mosaicell.version import __version__
 
@@ -55,12 +56,16 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of the sample sheet. Sizes in um, (z, y, x)."""
+    """A sample of the sheet, from one row or several. Sizes in um, (z, y, x).
+
+    Files are given with the frame and the channel that they are; there are none where the sheet
+    names no landscape or no truth.
+    """
 
     name: str
-    image: str
-    landscape: str | None
-    truth: str | None
+    image: tuple[Part, ...]
+    landscape: tuple[Part, ...]
+    truth: tuple[Part, ...]
     voxel_size: tuple[float, float, float] | None
     channel: int
     diameter: float | None
@@ -156,8 +161,8 @@ def read_config(given: dict) -> dict:
     return config
 
 
-def read_samples(path: str, results: str) -> dict[str, Sample]:
-    """The sample sheet, checked: samples by name, in the order of the rows.
+def read_samples(path: str, results: str, channel: int = 0) -> dict[str, Sample]:
+    """The sample sheet, checked: samples by name, in the order of their first rows.
 
     Parameters
     ----------
@@ -165,6 +170,8 @@ def read_samples(path: str, results: str) -> dict[str, Sample]:
         Of the sheet. Lines that are empty or begin with # are passed over.
     results : str
         Folder of the results, from which a sample cannot take its own input.
+    channel : int, optional
+        That is segmented where the sheet does not say it.
 
     Raises
     ------
@@ -185,7 +192,7 @@ def read_samples(path: str, results: str) -> dict[str, Sample]:
         for number, line in lines
         if line.strip() and not line.startswith("#")
     ]
-    samples: dict[str, Sample] = {}
+    by_name: dict[str, list[Sample]] = {}
     columns = _columns(rows[0][1], path) if rows else []
     for number, row in rows[1:]:
         where = f"{path}, line {number}: "
@@ -196,13 +203,21 @@ def read_samples(path: str, results: str) -> dict[str, Sample]:
             )
         cells = dict(zip(columns, row, strict=False))
         given = {key: _number(value, rules, key) for key, value in cells.items() if value}
-        sample = _sample(complete(given, rules, where), where, Path(results))
-        if sample.name.lower() in (name.lower() for name in samples):
+        sample = _sample({"channel": channel} | complete(given, rules, where), where, Path(results))
+        before = by_name.setdefault(sample.name.lower(), [])
+        if before and (before[0].name != sample.name or sample.image[0][1:] == (None, None)):
             raise SettingsError(
                 f"{where}sample {sample.name!r} came before; allowed are names that occur once "
-                "(upper and lower case are one): rename one of them"
+                "(upper and lower case are one), or rows for its frames and channels: rename one "
+                "of them, or fill in the columns `frame` and `as_channel`"
             )
-        samples[sample.name] = sample
+        if before and _of_sample(before[0]) != _of_sample(sample):
+            raise SettingsError(
+                f"{where}channel, diameter or voxel size of {sample.name!r} are not those of its "
+                "other rows; allowed are the same in all rows of a sample: correct them"
+            )
+        before.append(sample)
+    samples = {rows[0].name: _joined(rows, f"{path}: ") for rows in by_name.values()}
     if not samples:
         raise SettingsError(
             f"{path} names no sample; allowed is a header (sample, image, ...) and at least one "
@@ -267,15 +282,43 @@ def _sample(row: dict, where: str, results: Path) -> Sample:
             f"{where}only some of voxel_size_z, voxel_size_y and voxel_size_x came; allowed are "
             "all three, in um, or none to take what the image file says: add the others"
         )
+    frame = row.get("frame")
     return Sample(
         name=row["sample"],
-        image=row["image"],
-        landscape=row.get("landscape"),
-        truth=row.get("truth"),
+        image=(Part(row["image"], frame, row.get("as_channel")),),
+        landscape=(Part(row["landscape"], frame),) if "landscape" in row else (),
+        truth=(Part(row["truth"], frame),) if "truth" in row else (),
         voxel_size=tuple(sizes) if all(sizes) else None,
         channel=row["channel"],
         diameter=row.get("diameter"),
     )
+
+
+def _of_sample(row: Sample) -> tuple:
+    """What rows of one sample have in common."""
+    return row.voxel_size, row.channel, row.diameter
+
+
+def _joined(rows: list[Sample], where: str) -> Sample:
+    """One sample of all its rows; a landscape or truth may stand in any row of its frame."""
+    files = {}
+    for column in ("image", "landscape", "truth"):
+        parts = [part for row in rows for part in getattr(row, column)]
+        if column != "image":
+            parts = list(dict.fromkeys(parts))  # rows of one frame may name the same
+        try:
+            check_places(parts, f"{where}{column} of sample {rows[0].name!r}")
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        files[column] = tuple(sorted(parts, key=lambda part: [n or 0 for n in part[1:]]))
+    for column in ("landscape", "truth"):
+        frames, n = {part.frame for part in files[column]}, len({p.frame for p in files["image"]})
+        if frames and len(frames) != n:
+            raise SettingsError(
+                f"{where}{column} of sample {rows[0].name!r} came for {len(frames)} of {n} frames; "
+                f"allowed is one for each frame, or none: complete the column `{column}`"
+            )
+    return replace(rows[0], **files)
 
 
 def library(script: str) -> list[Path]:
@@ -311,15 +354,15 @@ def library(script: str) -> list[Path]:
     return sorted(found)
 
 
-def listing(path: str | None) -> str:
+def listing(path: str) -> str:
     """A fingerprint of names, sizes and times of the files in a folder, two levels deep.
 
     Snakemake looks at the time of a folder, which does not change with a file in it. Of a zarr
     store only the metadata are listed: there may be millions of chunks.
     """
-    if path is None or not Path(path).is_dir():
-        return ""
     folder = Path(path)
+    if not folder.is_dir():
+        return ""
     is_zarr = any((folder / name).exists() for name in ZARR_METADATA)
     names = [*ZARR_METADATA, *(f"*/{name}" for name in ZARR_METADATA)] if is_zarr else ["*", "*/*"]
     found = sorted(file for pattern in names for file in folder.glob(pattern))
@@ -328,6 +371,11 @@ def listing(path: str | None) -> str:
         [[str(file.relative_to(folder)), at.st_size, at.st_mtime_ns] for file, at in known]
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def listings(parts: tuple[Part, ...]) -> str:
+    """What is in the folders among files of a sample, one after the other."""
+    return "".join(listing(part.path) for part in parts)
 
 
 def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
@@ -394,8 +442,9 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
         "ingest": [
             sample.voxel_size,
             sample.channel,
-            listing(sample.image),
-            listing(sample.landscape),
+            listings(sample.image),
+            listings(sample.landscape),
+            [part[1:] for part in sample.image if part[1:] != (None, None)],
         ],
         "predict": [chosen.get("diameter"), None if sample.landscape else card["sha256"]],
         "segment": [chosen["threshold"], chosen["sigma"]],
@@ -422,7 +471,7 @@ def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]
     """What the report says of a run, section by section."""
     said = origin(config, sample, card)
     sections = {
-        "Input": {"image": sample.image, "channel": str(sample.channel)},
+        "Input": {"image": _files(sample.image), "channel": str(sample.channel)},
         "Parameters": {
             **{key: _words(value) for key, value in parameters(config, sample, card).items()},
             "tile shape (voxels)": " x ".join(map(str, config["tile"]["shape"])),
@@ -433,8 +482,15 @@ def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]
         "Hashes": {"parameters": said["config"], "model": said["model"] or "none"},
     }
     if sample.landscape:
-        sections["Input"]["landscape"] = sample.landscape
+        sections["Input"]["landscape"] = _files(sample.landscape)
     return sections
+
+
+def _files(parts: tuple[Part, ...]) -> str:
+    """Files as the report names them: the first and the last of many."""
+    if len(parts) <= 2:
+        return ", ".join(part.path for part in parts)
+    return f"{parts[0].path} to {parts[-1].path} ({len(parts)} files)"
 
 
 def _words(parameter: object) -> str:

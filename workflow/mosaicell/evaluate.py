@@ -14,7 +14,7 @@ and less on volumes of up to some 10,000 instances.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -77,6 +77,18 @@ def overlaps(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Overlaps:
     size, row = _instances(pair[:, 0], shared, inside)
     true_size, column = _instances(pair[:, 1], shared, inside)
     return Overlaps(size, true_size, row, column, shared[inside])
+
+
+def joined(frames: Iterable[Overlaps]) -> Overlaps:
+    """The overlaps of all frames; the same label in two frames is two instances."""
+    n = m = 0
+    columns = [[np.empty(0, np.int64)] for _ in fields(Overlaps)]
+    for frame in frames:
+        shifted = (frame.size, frame.true_size, frame.row + n, frame.column + m, frame.shared)
+        for column, values in zip(columns, shifted, strict=True):
+            column.append(values)
+        n, m = n + len(frame.size), m + len(frame.true_size)
+    return Overlaps(*map(np.concatenate, columns))
 
 
 def _instances(

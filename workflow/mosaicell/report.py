@@ -14,10 +14,13 @@ Passes:
    `mosaicell.seams`.
 5. The template `report.html.j2` lays it all out.
 
+Of a movie the pictures are those of one frame, the middle one of those that have cells; two more
+follow, and a chart of the cells by frame, see `mosaicell.filmstrip`. Numbers are those of all.
+
 Limits: the pictures show one channel with outlines, and the other ones on one plane only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -27,6 +30,7 @@ import pandas as pd
 import zarr
 
 from .charts import Chart, Profile, chart, profile
+from .filmstrip import FrameOf, cells_by_frame, frames_to_show
 from .geometry import Box, Triple
 from .intensity import HIGH_QUANTILE, LOW_QUANTILE
 from .measure import AXES
@@ -64,8 +68,8 @@ class Scene:
 
     Attributes
     ----------
-    image : list of zarr.Array, (c, z, y, x)
-    labels : list of zarr.Array, (z, y, x)
+    image : list of zarr.Array, (c, z, y, x), or of a movie (t, c, z, y, x)
+    labels : list of zarr.Array, (z, y, x), or of a movie (t, z, y, x)
     factors : list of tuple of int
         Voxels of level 0 in a voxel of each level.
     channel : int
@@ -73,19 +77,36 @@ class Scene:
     voxel_size : tuple of float or None
         In um.
     cells : pandas.DataFrame
+    frame : int or None
+        The one frame of a movie that this is.
     """
 
-    image: list[zarr.Array]
-    labels: list[zarr.Array]
+    image: list[zarr.Array] | list[FrameOf]
+    labels: list[zarr.Array] | list[FrameOf]
     factors: list[Triple]
     channel: int
     limits: list[tuple[float, float]]
     voxel_size: tuple[float, float, float] | None
     cells: pd.DataFrame
+    frame: int | None = None
 
     @property
     def shape(self) -> Triple:
-        return self.labels[0].shape
+        return self.labels[0].shape[-3:]
+
+    @property
+    def n_frames(self) -> int:
+        return prod(self.labels[0].shape[:-3])
+
+    def of_frame(self, frame: int) -> "Scene":
+        """One frame of a movie."""
+        return replace(
+            self,
+            image=[FrameOf(level, frame) for level in self.image],
+            labels=[FrameOf(level, frame) for level in self.labels],
+            cells=self.cells[self.cells["frame"] == frame],
+            frame=frame,
+        )
 
     @property
     def is_2d(self) -> bool:
@@ -131,15 +152,16 @@ def report(
     tile: Triple,
     facts: dict[str, dict[str, str]],
     timings: list[dict],
+    num_cells: list[int] | None = None,
 ) -> str:
     """Write the report of one sample.
 
     Parameters
     ----------
     sample : str
-    image : list of zarr.Array, (c, z, y, x)
+    image : list of zarr.Array, (c, z, y, x), or of a movie (t, c, z, y, x)
         Pyramid, finest first.
-    labels : list of zarr.Array of unsigned integers, (z, y, x)
+    labels : list of zarr.Array of unsigned integers, (z, y, x) or (t, z, y, x)
         Pyramid of the same shapes.
     factors : list of tuple of int
         (z, y, x) voxels of level 0 in a voxel of each level.
@@ -159,13 +181,17 @@ def report(
         Sections of names and values, shown as tables.
     timings : list of dict
         For each stage: stage, jobs, seconds, max_rss_mb (NaN if unknown).
+    num_cells : list of int, optional
+        Of each frame of a movie.
 
     Returns
     -------
     str
         One HTML page that needs no other file. The same input gives the same page.
     """
-    scene = Scene(image, labels, factors, channel, limits, voxel_size, cells)
+    whole = Scene(image, labels, factors, channel, limits, voxel_size, cells)
+    shown = frames_to_show(num_cells) if num_cells else []
+    scene = whole.of_frame(shown[len(shown) // 2]) if shown else whole
     planes = _planes(scene)
     seams = find_seams(borders, tile=tile)
     environment = jinja2.Environment(
@@ -174,9 +200,9 @@ def report(
     template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         sample=sample,
-        summary=_summary(scene),
-        headline=_headline(scene),
-        hints=_hints(scene) + _seam_hints(seams),
+        summary=_summary(whole),
+        headline=_headline(whole),
+        hints=_hints(whole) + _seam_hints(seams),
         cuts=_cuts(scene, planes),
         close_ups=_close_ups(scene, planes),
         projections=_projections(scene),
@@ -186,10 +212,12 @@ def report(
         contrast=" to ".join(number(limit) for limit in limits[channel]),
         has_size=voxel_size is not None,
         voxel=scene.voxel,
-        charts=_charts(scene),
+        frames=[_cuts(whole.of_frame(frame), planes)[0] for frame in shown if frame != scene.frame],
+        by_frame=cells_by_frame(num_cells, shown) if shown else None,
+        charts=_charts(whole),
         verdict=_verdict(seams),
         compared=_compared(seams),
-        profiles=_profiles(scene, borders, seams),
+        profiles=_profiles(whole, borders, seams),
         facts=facts,
         timings=_timings(timings),
         version=__version__,
@@ -231,8 +259,8 @@ def _figure(
     bar = nice_below(size[1] / 4)
     is_outlined = labels is not None and not scene.cells.empty
     return Figure(
-        name=name,
-        title=title,
+        name=name if scene.frame is None else f"{name}-of-{scene.frame}",
+        title=title if scene.frame is None else f"Frame {scene.frame}: {title}",
         raw=inline(grey(values, *limits)),
         lines=inline(outlines(labels, size=size)) if is_outlined else None,
         aspect=size[1] / size[0],
@@ -371,13 +399,15 @@ def _summary(scene: Scene) -> str:
         parts.append(f"{TIMES.join(f'{edge:.4g}' for edge in sizes)} µm each")
     if len(scene.limits) > 1:
         parts.append(f"{len(scene.limits)} channels")
+    if scene.n_frames > 1:
+        parts.append(f"{scene.n_frames:,} frames")
     return " · ".join(parts)
 
 
 def _headline(scene: Scene) -> list[tuple[str, str]]:
     """Numbers to read first, each with what it counts."""
     cells, n = scene.cells, len(scene.cells)
-    voxels = prod(scene.shape)
+    voxels = prod(scene.shape) * scene.n_frames
     share = cells["num_voxels"].sum() / voxels
     strip = [(f"{n:,}", "cell" if n == 1 else "cells")]
     if n and scene.voxel_size is not None:
@@ -391,12 +421,13 @@ def _headline(scene: Scene) -> list[tuple[str, str]]:
     if scene.voxel_size is None:
         strip.append((number(voxels), f"{scene.voxel}s in all"))
         return strip
+    voxels //= scene.n_frames
     power = 2 if scene.is_2d else 3
     sign = "²" if scene.is_2d else "³"
     space = voxels * prod(scene.voxel_size[-power:])
     mm = space / 1000**power
     if n:
-        strip.append((number(n / mm), f"cells per mm{sign}"))
+        strip.append((number(n / scene.n_frames / mm), f"cells per mm{sign}"))
     text = f"{number(mm)} mm{sign}" if mm >= 0.001 else f"{number(space)} µm{sign}"
     strip.append((text, "imaged"))
     return strip

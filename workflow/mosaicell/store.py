@@ -147,8 +147,9 @@ def read(array: zarr.Array, box: Box, leading: tuple[int | slice, ...] = ()) -> 
 
 
 def shard_grid(array: zarr.Array) -> Grid:
-    """The shards of an array's last three axes, as tiles: the unit of writing."""
-    return Grid(array.shape[-3:], (array.shards or array.chunks)[-3:])
+    """The shards of an array (z, y, x) or (t, z, y, x) as tiles: the unit of writing."""
+    frames = array.shape[0] if array.metadata.dimension_names[0] == "t" else None
+    return Grid(array.shape[-3:], (array.shards or array.chunks)[-3:], frames)
 
 
 def checksum(array: zarr.Array, box: Box, leading: tuple[int, ...] = ()) -> int:

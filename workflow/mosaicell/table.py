@@ -25,9 +25,9 @@ def table_bytes(
     Parameters
     ----------
     cells : pandas.DataFrame
-        The columns of `measure.measure`.
+        The columns of `measure.measure`, and `frame`.
     sample : str
-        Becomes the first column; the second is `frame`, which is 0.
+        Becomes the first column; the second is `frame`.
     units : dict
         Unit of each column, by its name.
     metadata : dict
@@ -39,7 +39,7 @@ def table_bytes(
     """
     columns = {
         "sample": pa.repeat(sample, len(cells)),
-        "frame": pa.repeat(0, len(cells)),
+        "frame": pa.array(cells["frame"].to_numpy()),
         **{name: pa.array(cells[name].to_numpy()) for name in units},
     }
     fields = [
