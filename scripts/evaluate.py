@@ -17,12 +17,11 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     with reopening(work / "labels", work / "stitch.json"):
         labels = open_array(Path(snakemake.input.labels).parent / "0")
         grid = shard_grid(labels)
-        found = joined(
-            overlaps(
-                (read(labels, box, grid.leading(t)), truth.read(t, 0, box)) for box in grid.of_frame
-            )
+        frames = (
+            ((read(labels, box, grid.leading(t)), truth.read(t, 0, box)) for box in grid.of_frame)
             for t in range(truth.shape[0])
         )
+        found = joined(map(overlaps, frames))
     scores = match_overlaps(found, iou=0.5) | metrics(found)
     print(f"evaluate {sample}: F1 {scores['f1']:.3f} at IoU 0.5", file=sys.stderr)
     write_json(Path(snakemake.output[0]), scores)

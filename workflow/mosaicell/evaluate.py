@@ -14,7 +14,7 @@ and less on volumes of up to some 10,000 instances.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -80,19 +80,15 @@ def overlaps(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Overlaps:
 
 
 def joined(frames: Iterable[Overlaps]) -> Overlaps:
-    """The overlaps of all frames of a movie: a label that two frames have is two instances."""
-    frames = list(frames)
-    before, true_before = (
-        np.cumsum([0, *map(len, sizes)])
-        for sizes in ([f.size for f in frames], [f.true_size for f in frames])
-    )
-    return Overlaps(
-        size=np.concatenate([f.size for f in frames]),
-        true_size=np.concatenate([f.true_size for f in frames]),
-        row=np.concatenate([f.row + n for f, n in zip(frames, before, strict=False)]),
-        column=np.concatenate([f.column + n for f, n in zip(frames, true_before, strict=False)]),
-        shared=np.concatenate([f.shared for f in frames]),
-    )
+    """The overlaps of all frames; the same label in two frames is two instances."""
+    n = m = 0
+    columns = [[np.empty(0, np.int64)] for _ in fields(Overlaps)]
+    for frame in frames:
+        shifted = (frame.size, frame.true_size, frame.row + n, frame.column + m, frame.shared)
+        for column, values in zip(columns, shifted, strict=True):
+            column.append(values)
+        n, m = n + len(frame.size), m + len(frame.true_size)
+    return Overlaps(*map(np.concatenate, columns))
 
 
 def _instances(
