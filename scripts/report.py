@@ -22,11 +22,12 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     written = read_job_record(snakemake.input.written[0])["content"]
     tile = tuple(read_job_record(stitched)["tile"])
     reading_image = partial(reopening, Path(snakemake.input.summary))
-    reading_labels = partial(reopening, stages, stitched)
+    reading_labels = partial(reopening, stages)
     with reading_image():
         image = [open_array(store / str(k)) for k in levels]
-    with reading_labels():
+    with reopening(stages, stitched):
         labels = [open_array(store / "labels" / "cells" / str(k)) for k in levels]
+    with reading_labels():
         borders = gather_borders(labels[0], written=Records(stages / "shards", written))
 
     def cells(columns: list[str]) -> Iterator[pd.DataFrame]:

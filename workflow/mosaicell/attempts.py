@@ -60,10 +60,11 @@ class Attempt:
         seconds = round(time.time() - self.begin, 1)
         self.attempts[-1] |= {"end": _clock(time.time()), "seconds": seconds, "error": error}
         self.attempts[-1] |= counts
-        if len(self.attempts) == 1 and not error:
-            _journal(self.log).unlink(missing_ok=True)
-        else:
+        if len(self.attempts) > 1 or error:
             self._write()
+        else:
+            with suppress(OSError):
+                _journal(self.log).unlink(missing_ok=True)
 
     def _write(self) -> None:
         with suppress(OSError):  # a full disk, for one, is told by the stage
@@ -87,7 +88,7 @@ def read_attempts(log: Path) -> list[dict]:
     """
     try:
         return read_sealed(_journal(log))["attempts"]
-    except DamagedError:
+    except (DamagedError, OSError):
         return []
 
 
