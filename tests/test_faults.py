@@ -18,7 +18,7 @@ import pytest
 
 from mosaicell.geometry import Grid
 from mosaicell.store import DamagedError
-from mosaicell.table import read_table, table_bytes
+from mosaicell.table import read_parts, table_bytes
 from running import command, configured, products, run, run_and_kill, write_hills
 
 UNITS = (
@@ -252,7 +252,7 @@ def test_a_bit_of_the_table_that_was_lost_is_found_when_it_is_read(tmp_path):
     units = dict.fromkeys(cells, "")
     content = table_bytes(cells, sample="a", units=units, metadata={})
     path.write_bytes(content)
-    pd.testing.assert_frame_equal(read_table(path, list(cells)), cells)
+    pd.testing.assert_frame_equal(pd.concat(read_parts(path, list(cells))), cells)
     column = pq.ParquetFile(path).metadata.row_group(0).column(3)
     start = column.dictionary_page_offset
     for at in range(start, start + column.total_compressed_size, 997):
@@ -260,7 +260,7 @@ def test_a_bit_of_the_table_that_was_lost_is_found_when_it_is_read(tmp_path):
         damaged[at] ^= 4
         path.write_bytes(damaged)
         with pytest.raises(DamagedError, match="damaged"):
-            read_table(path, list(cells))
+            list(read_parts(path, list(cells)))
 
 
 def children(process: subprocess.Popen) -> list[int]:

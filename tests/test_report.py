@@ -18,6 +18,7 @@ from mosaicell.geometry import Box
 from mosaicell.measure import measure
 from mosaicell.pictures import colours, cut, grey, outlines, project
 from mosaicell.quantiles import quantiles
+from mosaicell.report.cells import nearest, tally
 from mosaicell.report.page import report
 from mosaicell.seams import straight_borders
 from mosaicell.store import lay_out
@@ -370,6 +371,33 @@ def test_quantiles_found_part_by_part_are_those_of_all_values(parts, shares):
         expected = np.quantile(np.concatenate(values), shares)
     found = quantiles(lambda: values, shares)
     assert np.array_equal(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_what_is_counted_part_by_part_is_what_the_whole_table_says(rows):
+    labels = np.random.default_rng(4).integers(0, 60, (9, 12, 15))
+    labels[:, :6, :6] = 1
+    whole = measure(labels, np.zeros((1, *labels.shape)), voxel_size=(2.0, 0.5, 0.5))
+
+    def parts(columns):
+        return [whole[columns][k : k + rows] for k in range(0, len(whole), rows)]
+
+    found, sizes = tally(parts, labels.shape), whole["num_voxels"]
+    largest = whole.iloc[sizes.argmax()]
+    assert found.n == len(whole)
+    assert found.voxels == (labels > 0).sum()
+    assert found.touching == whole["touches_border"].sum()
+    assert found.median_voxels == sizes.median()
+    assert found.small == (sizes < sizes.median() / 10).sum()
+    assert found.largest == {name: largest[name] for name in found.largest}
+    for axis, name in enumerate("zyx"):
+        first, last = whole[f"bbox_min_{name}"], whole[f"bbox_max_{name}"]
+        assert found.extent[axis] == (last - first).median()
+        for plane in range(labels.shape[axis]):
+            assert found.crossing[axis][plane] == ((first <= plane) & (plane < last)).sum()
+    centroids = whole[[f"centroid_{axis}" for axis in "zyx"]].to_numpy()
+    squares = (((centroids - (3, 5, 9)) * (2.0, 0.5, 0.5)) ** 2).sum(axis=1)
+    assert np.array_equal(nearest(parts, (3, 5, 9), (2.0, 0.5, 0.5)), centroids[squares.argmin()])
 
 
 TRIED = {

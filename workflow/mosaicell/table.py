@@ -59,21 +59,6 @@ def table_bytes(
     return buffer.getvalue()
 
 
-def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Read columns of a file that `table_bytes` made.
-
-    Raises
-    ------
-    DamagedError
-        If the file is not there or damaged.
-    """
-    try:
-        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"{path} is damaged or missing ({error})") from error
-    return table.to_pandas()
-
-
 def read_parts(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
     """Read columns of a file that `table_bytes` made, one row group after the other.
 
