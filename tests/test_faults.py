@@ -152,7 +152,7 @@ TILES = "work/a/tiles"
             0,
             {unit: 8 if "tiles" in unit else 1 for unit in UNITS},
         ),
-        ({"work/a/landscape.zarr": shutil.rmtree}, "all", 0, {"ingest/landscape": 1}),
+        ({"work/a/landscape.zarr": shutil.rmtree}, "segment", 0, {"ingest/landscape": 1}),
         (
             {TILES: shutil.rmtree},
             "stitch_tiles",
@@ -162,9 +162,19 @@ TILES = "work/a/tiles"
         # Found by who reads it: the run stops, and the next one mends it.
         ({"work/a/ingest.json": flip}, "segment", 1, {}),
         ({"work/a/landscape.zarr/zarr.json": flip}, "segment", 1, {}),
-        ({"work/a/landscape.zarr/c/0/0/0": flip}, "segment", 1, {"ingest/landscape": 1}),
+        (
+            {"work/a/landscape.zarr/c/0/0/0": flip, f"{TILES}/000000.fragments": flip},
+            "segment",
+            1,
+            {"ingest/landscape": 1, "segment/tiles": 1},
+        ),
         ({"work/a/segment/0.json": flip}, "stitch_tiles", 1, {}),
-        ({f"{TILES}/000003.graph": flip}, "stitch_tiles", 1, {"segment/tiles": 1}),
+        (
+            {f"{TILES}/000003.graph": flip, f"{TILES}/000003.basins": flip},
+            "stitch_tiles",
+            1,
+            {"segment/tiles": 1, "stitch_tiles/tiles": 1},
+        ),
         ({"work/a/stitch_tiles/0.json": empty}, "stitch", 1, {}),
         (
             {f"{TILES}/000000.basins": flip, "work/a/stitch_tiles/tiles/000001.json": flip},
@@ -187,7 +197,12 @@ TILES = "work/a/tiles"
             {"segment/tiles": 1, "labels/shards": 1},
         ),
         ({f"{STORE}/0/zarr.json": shorten}, "measure_cells", 1, {}),
-        ({f"{STORE}/0/c/0/0/0/0": Path.unlink}, "measure_cells", 1, {"ingest/level0": 1}),
+        (
+            {f"{STORE}/0/c/0/0/0/0": Path.unlink, f"{TILES}/000000.table": flip},
+            "measure_cells",
+            1,
+            {"ingest/level0": 1, "measure/tiles": 1},
+        ),
         ({"work/a/labels/0.json": flip}, "measure_cells", 1, {}),
         ({"work/a/measure/0.json": flip}, "measure", 1, {}),
         (
