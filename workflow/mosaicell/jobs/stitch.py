@@ -1,4 +1,8 @@
-"""The stitch stage on disk: graphs of tiles become basins, and those of all tiles become cells."""
+"""The stitch stage on disk: graphs of tiles become basins, and those of all tiles become cells.
+
+Limits: `stitch_volume` begins anew if it was killed. What it could find done is half of its work,
+the writing of what each tile needs, and to know that takes one more record for each tile.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
