@@ -1,5 +1,6 @@
 # make demo: set-up and the main job on the demo data.  make test: set-up and all tests
-# but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root).
+# but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root;
+# with accounting: slurmdbd, mariadb-server-core, mariadb-client-core).
 # make bench: the figures of the README: scores of the demo, the watershed against its peers, on a
 # GPU if there is one, and stitching at scale.
 PYTHON ?= python3

@@ -14,7 +14,6 @@ from hypothesis.extra import numpy as arrays
 
 import mosaicell
 from mosaicell.evaluate import joined, overlaps
-from mosaicell.filmstrip import frames_to_show
 from mosaicell.geometry import Box, Grid
 from mosaicell.jobs import stitch as stitch_job
 from mosaicell.jobs.labels import lay_out_labels, read_labels
@@ -24,6 +23,7 @@ from mosaicell.jobs.stitch import stitch_tiles, stitch_volume
 from mosaicell.metrics import metrics
 from mosaicell.movie import UNITS, frames_bytes
 from mosaicell.records import Records
+from mosaicell.report.filmstrip import frames_to_show
 from mosaicell.store import DamagedError, lay_out, read_arrays
 from phantoms import ONE, landscape_of, packed_cells
 from running import HILLS, configured, products, run, run_and_kill, write_sheet

@@ -38,8 +38,8 @@ TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is f
 # Dense nuclei of 12 voxels in diameter. Most samples have fewer.
 VOXELS_PER_CELL = 2000
 # Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py), 735
-# in the table of 1.25 * 10^6 cells with two channels, 400 when that is read for the report.
-BYTES_PER_CELL = {"stitch": 100, "measure": 800, "report": 500, "evaluate": 500}
+# in the table of 1.25 * 10^6 cells with two channels.
+BYTES_PER_CELL = {"stitch": 100, "measure": 800, "evaluate": 500}
 # Voxels per second and thread, start-up included, rounded down. predict: of the model's grid, on
 # a CPU; stitch: 10^10 voxels of the made-up volume; the others: of the noise, as above.
 SPEEDS = {

@@ -38,7 +38,7 @@ Validator = extend(
 ZARR_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 RESERVED = ("models", "work")
 # A new version alone, or another way to wait or to say who ran, is no reason to compute again.
-WITHOUT_RESULT = {"lock.py", "provenance.py", "version.py"}
+WITHOUT_RESULT = {"attempts.py", "lock.py", "provenance.py", "version.py"}
 SCHEMAS = Path(__file__).parent / "schemas"
 TYPES = {
     "object": "a section of keys",

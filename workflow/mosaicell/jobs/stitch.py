@@ -2,6 +2,9 @@
 
 Frames of a movie never meet: each is stitched by itself, one after the other, and the ids of its
 cells go on where those of the frame before have ended.
+
+Limits: `stitch_volume` begins anew if it was killed. What it could find done is half of its work,
+the writing of what each tile needs, and to know that takes one more record for each tile.
 """
 
 from collections.abc import Iterable

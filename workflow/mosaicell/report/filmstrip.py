@@ -1,23 +1,11 @@
-"""What a report shows of a movie: which frames, one frame of an array, and cells by frame.
+"""What a report shows of a movie: which frames, and how many cells each frame has.
 
 Limits: three frames are shown, whatever the movie; the chart shows all.
 """
 
 import numpy as np
-import zarr
 
-from .charts import Profile, profile
-
-
-class FrameOf:
-    """One frame of a zarr array (t, ..., z, y, x), read like an array (..., z, y, x)."""
-
-    def __init__(self, array: zarr.Array, frame: int):
-        self.array, self.frame = array, frame
-        self.shape = array.shape[1:]
-
-    def __getitem__(self, key: tuple) -> np.ndarray:
-        return self.array[(self.frame, *key)]
+from ..charts import Profile, profile
 
 
 def frames_to_show(num_cells: list[int]) -> list[int]:
