@@ -460,6 +460,8 @@ def _hints(scene: Scene) -> list[str]:
     if sizes.iloc[largest] > 10 * median:
         axes = AXES[scene.is_2d :]
         place = ", ".join(f"{cells[f'centroid_{axis}'].iloc[largest]:.0f}" for axis in axes)
+        if scene.n_frames > 1:
+            place += f" of frame {cells['frame'].iloc[largest]}"
         hints.append(
             f"Cell {cells['label'].iloc[largest]} at {', '.join(axes)} = {place} is "
             f"{number(sizes.iloc[largest] / median)} times as large as the median cell. If it "
