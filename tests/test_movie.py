@@ -24,6 +24,7 @@ from mosaicell.metrics import metrics
 from mosaicell.movie import UNITS, frames_bytes
 from mosaicell.records import Records
 from mosaicell.report.filmstrip import frames_to_show
+from mosaicell.report.page import report
 from mosaicell.store import DamagedError, lay_out, read_arrays
 from phantoms import ONE, landscape_of, packed_cells
 from running import HILLS, configured, products, run, run_and_kill, write_sheet
@@ -164,13 +165,13 @@ def test_a_movie_is_scored_frame_by_frame_and_shown_in_a_report(runs):
     scores = json.loads((results / "a/scores.json").read_text())
     assert scores["f1"] == scores["mean_matched_iou"] == 1
     assert scores["true_positives"] == len(table(results, "cells"))
-    report = (results / "a/report.html").read_text()
-    Page(report)
-    names = re.findall(' id="([^"]+)"', report)
+    page = (results / "a/report.html").read_text()
+    Page(page)
+    names = re.findall(' id="([^"]+)"', page)
     assert len(names) == len(set(names))
     for words in ("4 frames", "Frame 0:", "Frame 1:", "Frame 3:", "Cells by frame"):
-        assert words in report
-    assert "Frame 2:" not in report
+        assert words in page
+    assert "Frame 2:" not in page
 
 
 @pytest.mark.slow
@@ -313,6 +314,48 @@ def test_the_tiles_of_a_movie_are_those_of_each_frame_one_after_the_other(shape,
 )
 def test_the_frames_that_are_shown_have_cells_if_any_has(num_cells, shown):
     assert frames_to_show(num_cells) == shown
+
+
+def test_the_report_says_in_which_frame_a_cell_is_far_too_large(tmp_path):
+    labels = np.zeros((3, 1, 40, 40), np.uint32)
+    labels[0, 0, 1::4, 1::4] = np.arange(1, 101).reshape(10, 10)
+    labels[2, 0, 5:25, 5:25] = 101
+    cells = pd.concat(mosaicell.measure(one).assign(frame=t) for t, one in enumerate(labels))
+    image = lay_out(
+        tmp_path / "image",
+        shape=(3, 1, 1, 40, 40),
+        dtype=np.uint8,
+        chunks=(1, 1, 1, 40, 40),
+        shards=(1, 1, 1, 40, 40),
+        dimension_names=("t", "c", "z", "y", "x"),
+    )
+    image[...] = labels[:, None] > 0
+    drawn = lay_out(
+        tmp_path / "labels",
+        shape=labels.shape,
+        dtype=labels.dtype,
+        chunks=(1, 1, 40, 40),
+        shards=(1, 1, 40, 40),
+        dimension_names=("t", "z", "y", "x"),
+    )
+    drawn[...] = labels
+    page = report(
+        sample="a",
+        image=[image],
+        labels=[drawn],
+        factors=[(1, 1, 1)],
+        channel=0,
+        limits=[(0.0, 1.0)],
+        voxel_size=None,
+        cells=lambda columns: [cells[columns]],
+        borders=[np.zeros((2, n), np.int64) for n in labels.shape[1:]],
+        tile=labels.shape[1:],
+        facts={},
+        timings=[],
+        attempts={},
+        num_cells=[100, 0, 1],
+    )
+    assert "Cell 101 at y, x = 14, 14 of frame 2 is 400 times as large" in Page(page).text
 
 
 MOVIES = arrays.arrays(np.uint8, (2, 3, 2, 4, 5), elements=st.integers(0, 3))

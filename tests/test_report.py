@@ -116,7 +116,7 @@ def page_of(tmp_path):
         if image is None:
             noise = np.random.default_rng(0).integers(0, 50, (n_channels, *labels.shape))
             image = (noise + 100 * (labels > 0)).astype(np.uint16)
-        cells = measure(labels, image, voxel_size=voxel_size)
+        cells = measure(labels, image, voxel_size=voxel_size).assign(frame=0)
 
         def parts(columns):  # as a table of such row groups is read; one without cells has none
             return [cells[columns][k : k + rows] for k in range(0, len(cells), rows)]
@@ -333,7 +333,7 @@ def test_memory_is_bounded_whatever_the_volume(tmp_path):
     )
     for (array,) in (image, labels):
         array[...] = 0
-    cells = measure(np.ones((1, 1, 1), np.uint8), np.ones((1, 1, 1)))
+    cells = measure(np.ones((1, 1, 1), np.uint8), np.ones((1, 1, 1))).assign(frame=0)
     tracemalloc.start()
     with zarr.config.set({"async.concurrency": 1}):  # as in a job with one thread
         page = report(
@@ -378,6 +378,7 @@ def test_what_is_counted_part_by_part_is_what_the_whole_table_says(rows):
     labels = np.random.default_rng(4).integers(0, 60, (9, 12, 15))
     labels[:, :6, :6] = 1
     whole = measure(labels, np.zeros((1, *labels.shape)), voxel_size=(2.0, 0.5, 0.5))
+    whole["frame"] = 0
 
     def parts(columns):
         return [whole[columns][k : k + rows] for k in range(0, len(whole), rows)]

@@ -25,7 +25,7 @@ class Tally:
         voxels of all.
     median_voxels : float
     largest : dict
-        Label, size and centroid of the largest cell; of several the first. Empty without cells.
+        Frame, label, size and centroid of the largest cell; of several the first. Empty without cells.
     crossing : list of three ndarray of int64
         Along each axis, how many cells cross each plane.
     extent : tuple of float
@@ -62,14 +62,16 @@ def tally(cells: Cells, shape: Triple) -> Tally:
     changes = [np.zeros(edge + 1, np.int64) for edge in shape]
     lengths = [np.zeros(edge + 1, np.int64) for edge in shape]
     corners = [f"bbox_{end}_{axis}" for end in ("min", "max") for axis in AXES]
-    for part in cells(["label", "num_voxels", "touches_border", *CENTROID, *corners]):
+    for part in cells(["frame", "label", "num_voxels", "touches_border", *CENTROID, *corners]):
         sizes = part["num_voxels"].to_numpy()
         n += sizes.size
         touching += int(part["touches_border"].sum())
         voxels += int(sizes.sum())
         if sizes.size and sizes.max() > largest.get("num_voxels", 0):
             at = int(sizes.argmax())
-            largest = {name: part[name].iloc[at] for name in ("label", "num_voxels", *CENTROID)}
+            largest = {
+                name: part[name].iloc[at] for name in ("frame", "label", "num_voxels", *CENTROID)
+            }
         for axis, name in enumerate(AXES):
             first, last = (part[f"bbox_{end}_{name}"].to_numpy(np.int64) for end in ("min", "max"))
             edges = shape[axis] + 1

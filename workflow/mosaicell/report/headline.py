@@ -78,6 +78,8 @@ def hints(scene: Scene, tally: Tally) -> list[str]:
     if largest["num_voxels"] > 10 * median:
         axes = AXES[scene.is_2d :]
         place = ", ".join(f"{largest[f'centroid_{axis}']:.0f}" for axis in axes)
+        if scene.n_frames > 1:
+            place += f" of frame {largest['frame']}"
         said.append(
             f"Cell {largest['label']} at {', '.join(axes)} = {place} is "
             f"{number(largest['num_voxels'] / median)} times as large as the median cell. If it "
