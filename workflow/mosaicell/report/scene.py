@@ -57,7 +57,7 @@ class Scene:
         """One frame of a movie."""
 
         def cells(columns: list[str]) -> Iterator[pd.DataFrame]:
-            for part in self.cells(["frame", *columns]):
+            for part in self.cells(sorted({"frame", *columns})):
                 yield part.loc[part["frame"] == frame, columns]
 
         return replace(self, cells=cells, frame=frame)
