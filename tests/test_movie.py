@@ -320,7 +320,9 @@ def test_the_report_says_in_which_frame_a_cell_is_far_too_large(tmp_path):
     labels = np.zeros((3, 1, 40, 40), np.uint32)
     labels[0, 0, 1::4, 1::4] = np.arange(1, 101).reshape(10, 10)
     labels[2, 0, 5:25, 5:25] = 101
-    cells = pd.concat(mosaicell.measure(one).assign(frame=t) for t, one in enumerate(labels))
+    cells = pd.concat(
+        mosaicell.measure(one, one > 0).assign(frame=t) for t, one in enumerate(labels)
+    )
     image = lay_out(
         tmp_path / "image",
         shape=(3, 1, 1, 40, 40),

@@ -25,7 +25,8 @@ class Tally:
         voxels of all.
     median_voxels : float
     largest : dict
-        Frame, label, size and centroid of the largest cell; of several the first. Empty without cells.
+        Frame, label, size and centroid of the largest cell; of several the first. Empty without
+        cells.
     crossing : list of three ndarray of int64
         Along each axis, how many cells cross each plane.
     extent : tuple of float
