@@ -106,7 +106,8 @@ def missing(*, accounting: bool = False) -> str:
 
 
 def _path(program: str) -> str | None:
-    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    """Where a program is; the system's go before those by which a cluster already speaks."""
+    return shutil.which(program, path="/usr/sbin:/usr/bin:" + os.environ.get("PATH", ""))
 
 
 class Cluster:
@@ -195,7 +196,7 @@ def cluster(folder: Path, *, nodes: int, accounting: bool = False):
     Raises
     ------
     RuntimeError
-        If the nodes do not come up in half a minute, with what the daemons said.
+        If a daemon does not come up in a minute, with what the daemons said.
     """
     names = [f"n{number + 1}" for number in range(nodes)]
     for path in ("bin", "state", *(f"spool/{name}" for name in names)):
@@ -240,7 +241,10 @@ def cluster(folder: Path, *, nodes: int, accounting: bool = False):
             start("slurmdbd", "slurmdbd", "-D")
             _wait(lambda: _listens(dbd), folder)
         start("slurmctld", "slurmctld", "-D")
-        running = Cluster(folder, {name: start(name, "slurmd", "-D", "-N", name) for name in names})
+        running = Cluster(folder, {})
+        _wait(lambda: _is_up(running), folder)
+        for name in names:
+            running.nodes[name] = start(name, "slurmd", "-D", "-N", name)
         _wait(lambda: _idle(running) == nodes, folder)
         ending.callback(_cancel, running)
         yield running
@@ -306,17 +310,24 @@ def _free_ports(n: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def _is_up(running: Cluster) -> bool:
+    try:
+        return "is UP" in running.call("scontrol", "ping")
+    except subprocess.CalledProcessError:  # the controller does not listen yet
+        return False
+
+
 def _idle(running: Cluster) -> int:
     try:
         return sum(map(int, running.call("sinfo", "-h", "-t", "idle", "-o", "%D").split()))
-    except subprocess.CalledProcessError:  # the controller does not listen yet
+    except subprocess.CalledProcessError:  # it is busy
         return 0
 
 
 def _wait(ready, folder: Path) -> None:
     begin = time.monotonic()
     while not ready():
-        if time.monotonic() - begin > 30:
+        if time.monotonic() - begin > 60:
             logs = [path.read_text()[-2000:] for path in sorted(folder.glob("*.log"))]
             raise RuntimeError("The cluster does not come up:\n" + "\n".join(logs))
         time.sleep(0.1)

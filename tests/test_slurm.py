@@ -5,6 +5,7 @@ start, so one run has all faults.
 """
 
 import itertools
+import os
 import re
 import signal
 import subprocess
@@ -126,6 +127,11 @@ def test_a_run_through_all_that_clusters_do_ends_like_one_on_one_machine(
 ):
     folder = tmp_path / "run"
     config = configuration(folder, image, jobs=NODES, tile=[32, 33, 21])
+    # Three jobs come to a halt as they write their last file: nobody reads from a pipe there.
+    halted = [folder / f"results/work/a/predict/.{job}.json.part" for job in range(3)]
+    halted[0].parent.mkdir(parents=True)
+    for pipe in halted:
+        os.mkfifo(pipe)
     # A first attempt at segment has too little memory: SLURM kills it.
     started = Running(folder, config, "--set-resources", "segment:mem_mb=900 * attempt - 800")
 
@@ -135,13 +141,24 @@ def test_a_run_through_all_that_clusters_do_ends_like_one_on_one_machine(
 
     at_once = started.wait(four_predict)
     assert {job["node"] for job in at_once} == {"n1", "n2", "n3", "n4"}
+    cancelled, on_dying_node, too_slow, _ = sorted(at_once, key=lambda job: job["comment"])
     logs = folder / "results/work/a/logs"
-    started.wait(lambda: len(list(logs.glob("predict-*.attempts.json"))) == NODES)
-    cancelled, on_dying_node, too_slow, _ = at_once
+    for job in range(3):
+        started.wait((logs / f"predict-{job}.attempts.json").exists)
     cluster.call("scancel", "--signal=STOP", "--full", too_slow["id"])
     cluster.call("scontrol", "update", f"JobId={too_slow['id']}", "TimeLimit=0")
     cluster.call("scancel", cancelled["id"])
     cluster.fail(on_dying_node["node"])
+    for pipe in halted[:2]:
+        pipe.unlink()
+
+    def is_over():
+        over = {job["id"] for job in cluster.jobs("timeout")}
+        return too_slow["id"] in over - {job["id"] for job in cluster.jobs("completing")}
+
+    # SLURM lets it go on before it kills it: it must not come to its end by that.
+    started.wait(is_over)
+    halted[2].unlink()
 
     assert started.end() == 0, started.log.read_text()
     assert products(folder, "a") == local
@@ -152,7 +169,7 @@ def test_a_run_through_all_that_clusters_do_ends_like_one_on_one_machine(
         rows = re.findall(rf'<tr><th scope="row">predict-{number}</th>.*</tr>', report)
         assert len(rows) == 2
         assert "1 of 2" in rows[0]
-        assert f"SLURM job {job['id']}" in rows[0]
+        assert f">{job['node']}, SLURM job {job['id']}<" in rows[0]
         assert "ended without a word" in rows[0]
         assert ">done" in rows[1]
 

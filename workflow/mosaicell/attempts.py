@@ -41,7 +41,7 @@ class Attempt:
             *earlier,
             {
                 "begin": _clock(self.begin),
-                "node": platform.node(),
+                "node": os.environ.get("SLURMD_NODENAME") or platform.node(),
                 "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
             },
         ]

@@ -25,10 +25,13 @@ def times(timings: list[dict]) -> list[dict]:
 
 def verdict(attempts: dict[str, list[dict]]) -> str:
     """How many jobs were tried more than once, in a sentence."""
-    again = sum(len(tries) > 1 for tries in attempts.values())
+    again = [len(tries) for tries in attempts.values() if len(tries) > 1]
     if not again:
         return "No job was tried twice."
-    return f"{again:,} {'job was' if again == 1 else 'jobs were'} tried more than once."
+    said = f"{len(again):,} {'job was' if len(again) == 1 else 'jobs were'} tried more than once."
+    if sum(again) > ATTEMPTS_SHOWN:
+        said += f" Of {sum(again):,} attempts the first {ATTEMPTS_SHOWN} are shown."
+    return said
 
 
 def retried(attempts: dict[str, list[dict]]) -> list[dict]:
