@@ -13,6 +13,7 @@ try:
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
+    settings.check_track(config)
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -22,6 +23,9 @@ STORE = RESULTS / "{sample}" / "{sample}.ome.zarr"
 TABLE = RESULTS / "{sample}" / "cells.parquet"
 REPORT = RESULTS / "{sample}" / "report.html"
 SCORES = RESULTS / "{sample}" / "scores.json"
+EXPORT = RESULTS / "{sample}" / "export" / "{format}" / "about.json"
+TRACKS = RESULTS / "{sample}" / "tracks.parquet"
+TRACKED = RESULTS / "{sample}" / "tracks" / "{format}" / "about.json"
 WORK = RESULTS / "work" / "{sample}"
 MODELS = RESULTS / "models"
 SUMMARY = WORK / "ingest.json"
@@ -31,6 +35,7 @@ LANDSCAPE = WORK / "landscape.zarr"
 wildcard_constraints:
     sample="|".join(SAMPLES),
     job="[0-9]+",
+    format="[a-z]+",
     model="[A-Za-z0-9][A-Za-z0-9_-]*",
 
 
