@@ -93,11 +93,18 @@ def track(
     rows = [np.flatnonzero(frames == frame) for frame in range(frames.max(initial=-1) + 1)]
     previous = np.full(len(cells), -1)
     if len(rows) > 1:
+        # The cost of making no link. By default it is a percentile of the costs of those possible,
+        # so that some divisions would be refused because of others; this allows any within reach.
+        no_link = max(division_distance or 0.0, gap_distance or 0.0) ** 2
         tracker = LapTrack(
             cutoff=max_distance**2,
             splitting_cutoff=division_distance is not None and division_distance**2,
             gap_closing_cutoff=gap_distance is not None and gap_distance**2,
             gap_closing_max_frame_count=gap_frames + 1,  # it counts steps
+            segment_start_cost=no_link,
+            segment_end_cost=no_link,
+            no_splitting_cost=no_link,
+            no_merging_cost=no_link,
         )
         for (frame, i), (later, j) in tracker.predict([positions[of] for of in rows]).edges():
             previous[rows[later][j]] = rows[frame][i]

@@ -35,17 +35,18 @@ def write_spots(folder: Path, *, cells: Table, labels: zarr.Array) -> None:
     ValueError
         If there are more cells than TrackMate has ids.
     """
+    most = max((g["label"].to_numpy().max(initial=0) for g in cells.groups(["label"])), default=0)
+    if most > MOST:
+        raise ValueError(
+            f"labels go up to {most:,}; allowed are {MOST:,}, as ids of TrackMate have 31 bits: "
+            "export geff, which holds any number"
+        )
     columns = ["frame", "label", *cells.positions, "num_voxels"]
     with (folder / "spots.csv").open("w", encoding="ascii", newline="\n") as file:
         file.write(f"# lengths in {'um' if cells.voxel_size else 'voxel'}; frames from 0\n")
         file.write(",".join(COLUMNS) + "\n")
         for group in cells.groups(columns):
             rows = group.to_pandas()
-            if rows["label"].max() > MOST:
-                raise ValueError(
-                    f"labels go up to {rows['label'].max():,}; allowed are {MOST:,}, as ids of "
-                    "TrackMate have 31 bits: export geff, which holds any number"
-                )
             z, y, x = (rows[name] for name in cells.positions)
             size = np.array(cells.voxel_size or (1.0, 1.0, 1.0))
             if labels.shape[-3] == 1:
