@@ -110,8 +110,13 @@ def _sentence(error: ValidationError, rules: dict) -> str:
         return f"{section}{unknown} is not known; allowed are {', '.join(known)}: {hint}"
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
-        where = f"in section {key}" if key else "in every row"
-        return f"{missing[0]} is missing; it is needed {where}: add it"
+        if not key:
+            return f"{missing[0]} is missing; it is needed in every row: add it"
+        rule = error.schema["properties"][missing[0]]
+        return (
+            f"{key}.{missing[0]} is missing; allowed is {_allowed(rule)} "
+            f"({rule['description']}): add it"
+        )
     rule = rules
     for part in error.path:
         # A list or a choice is described as a whole.

@@ -1,0 +1,100 @@
+"""The stages export and track: what they write and when, in the real workflow."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from running import configured, files, run, write_hills
+
+pytestmark = pytest.mark.slow
+SHAPE = (16, 32, 40)
+EXPORTS = ["ctc", "geff", "napari", "trackmate"]
+SIZES = {f"voxel_size_{axis}": size for axis, size in zip("zyx", (1.0, 0.5, 0.5), strict=True)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two runs of the same landscape in different tiles, with all exports."""
+    runs = []
+    for tile, jobs in (([64, 64, 64], 1), ([7, 11, 13], 2)):
+        folder = tmp_path_factory.mktemp("exports")
+        row = write_hills(folder, SHAPE) | SIZES
+        config = configured(folder, row, tile=tile, jobs=jobs, export=EXPORTS)
+        run(folder, config)
+        runs.append((folder, config))
+    return runs
+
+
+def test_exports_are_byte_identical_for_any_tiles_and_jobs(finished):
+    first, second = (files(folder / "results/a/export") for folder, _ in finished)
+    assert first == second
+    assert {name.split("/")[0] for name in first} == set(EXPORTS)
+
+
+def test_exports_hold_the_cells_of_the_table(finished):
+    results = finished[0][0] / "results/a"
+    cells = pd.read_parquet(results / "cells.parquet")
+    assert len(cells) > 10
+    masks = tifffile.imread(results / "export/ctc/mask000.tif")
+    np.testing.assert_array_equal(np.bincount(masks.ravel())[1:], cells["num_voxels"])
+    assert len(pd.read_csv(results / "export/napari/points.csv")) == len(cells)
+    about = json.loads((results / "export/geff/about.json").read_text())
+    assert about["format"] == "geff"
+    assert about["cells"]["input"]
+
+
+def test_nothing_is_exported_or_tracked_unasked(tmp_path):
+    config = configured(tmp_path, write_hills(tmp_path, SHAPE), tile=[64, 64, 64])
+    run(tmp_path, config)
+    left = {path.name for path in (tmp_path / "results/a").iterdir()}
+    assert left == {"a.ome.zarr", "cells.parquet", "report.html"}
+
+
+def test_an_export_that_was_removed_is_written_again_as_it_was(finished):
+    folder, config = finished[0]
+    before = files(folder / "results/a/export")
+    shutil.rmtree(folder / "results/a/export/ctc")
+    said = run(folder, config)
+    assert set(re.findall(r"rule (\w+):", said)) == {"export", "all"}
+    assert files(folder / "results/a/export") == before
+
+
+def test_damaged_labels_are_not_exported_and_mended_by_the_next_start(finished, tmp_path):
+    before = files(finished[0][0] / "results/a")
+    folder = tmp_path / "again"
+    shutil.copytree(finished[0][0], folder, symlinks=True)
+    shard = next(path for path in (folder / "results/a/a.ome.zarr/labels/cells/0/c").rglob("*/*/*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    shutil.rmtree(folder / "results/a/export")
+    assert "start the same command again" in run(folder, finished[0][1], fails=True)
+    assert not (folder / "results/a/export/ctc").exists()
+    run(folder, finished[0][1])
+    after = files(folder / "results/a")
+    assert {n: c for n, c in after.items() if n != "report.html"} == {
+        n: c for n, c in before.items() if n != "report.html"
+    }
+
+
+@pytest.mark.trackers
+def test_tracks_are_made_and_exported_where_the_configuration_asks(finished, tmp_path):
+    pytest.importorskip("laptrack", reason="make test-trackers")
+    folder = tmp_path / "again"
+    shutil.copytree(finished[0][0], folder, symlinks=True)
+    config = finished[0][1] | {"track": {"max_distance": 2.0}}
+    said = run(folder, config)
+    assert set(re.findall(r"rule (\w+):", said)) == {"track", "track_export", "all"}
+    tracks = pd.read_parquet(folder / "results/a/tracks.parquet")
+    cells = pd.read_parquet(folder / "results/a/cells.parquet")
+    assert list(tracks["label"]) == list(tracks["track_id"]) == list(cells["label"])
+    assert set(tracks["previous_label"]) == {0}
+    lines = (folder / "results/a/tracks/ctc/res_track.txt").read_text().splitlines()
+    assert lines == [f"{track} 0 0 0" for track in tracks["track_id"]]
+    again = run(folder, config)
+    assert "Nothing to be done" in again
