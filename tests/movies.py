@@ -150,8 +150,14 @@ def tracked(folder: Path, movie: Movie) -> None:
         write_tracks(inside, tracks=tracks, labels=labels)
     with replacing(results / "tracks/geff", about={}) as inside:
         write_graph(inside, cells=cells, labels=labels, tracks=tracks)
+    write_truth(folder / "truth/01_GT", movie)
+
+
+def write_truth(folder: Path, movie: Movie) -> Path:
+    """The truth of a movie as the Cell Tracking Challenge has it."""
     for kind, name in (("TRA", "man_track"), ("SEG", "man_seg")):
-        (folder / "truth/01_GT" / kind).mkdir(parents=True)
+        (folder / kind).mkdir(parents=True)
         for frame, masks in enumerate(movie.tracks):
-            tifffile.imwrite(folder / "truth/01_GT" / kind / f"{name}{frame:03d}.tif", masks)
-    np.savetxt(folder / "truth/01_GT/TRA/man_track.txt", movie.lines, fmt="%d")
+            tifffile.imwrite(folder / kind / f"{name}{frame:03d}.tif", masks)
+    np.savetxt(folder / "TRA/man_track.txt", movie.lines, fmt="%d")
+    return folder

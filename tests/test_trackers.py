@@ -163,7 +163,9 @@ def btrack_config():
     }
 
 
-@pytest.mark.filterwarnings("default")  # trackastra leaves its own files open
+# trackastra leaves its own files open
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_trackastra_takes_masks_and_images(run_block, folder, movie):
     import torch
     import yaml
