@@ -52,7 +52,7 @@ test-slurm: setup
 
 # -j3 sets up the three environments side by side.
 test-trackers: .venv-trackers/ready .venv-btrack/ready .venv-ultrack/ready
-	.venv-trackers/bin/python -m pytest -m trackers
+	.venv-trackers/bin/python -m pytest -m trackers --numprocesses auto --dist loadfile
 
 .venv-trackers/ready: pyproject.toml envs/constraints.txt tests/trackers/trackers.txt
 	@$(PYTHON) -m venv .venv-trackers

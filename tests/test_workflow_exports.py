@@ -21,27 +21,28 @@ MADE = ("export", "tracks", "tracks.parquet")
 SIZES = {f"voxel_size_{axis}": size for axis, size in zip("zyx", (1.0, 0.5, 0.5), strict=True)}
 
 
+def exported(folder, *, tile, jobs):
+    row = write_hills(folder, SHAPE) | SIZES
+    config = configured(folder, row, tile=tile, jobs=jobs, export=EXPORTS)
+    run(folder, config)
+    return folder, config
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Two runs of the same landscape in different tiles, with all exports."""
-    runs = []
-    for tile, jobs in (([64, 64, 64], 1), ([7, 11, 13], 2)):
-        folder = tmp_path_factory.mktemp("exports")
-        row = write_hills(folder, SHAPE) | SIZES
-        config = configured(folder, row, tile=tile, jobs=jobs, export=EXPORTS)
-        run(folder, config)
-        runs.append((folder, config))
-    return runs
+    """A folder in which a landscape was cut to the end, with all exports, and the configuration."""
+    return exported(tmp_path_factory.mktemp("exports"), tile=[64, 64, 64], jobs=1)
 
 
-def test_exports_are_byte_identical_for_any_tiles_and_jobs(finished):
-    first, second = (files(folder / "results/a/export") for folder, _ in finished)
-    assert first == second
-    assert {name.split("/")[0] for name in first} == set(EXPORTS)
+def test_exports_are_byte_identical_for_any_tiles_and_jobs(finished, tmp_path):
+    expected = files(finished[0] / "results/a/export")
+    assert {name.split("/")[0] for name in expected} == set(EXPORTS)
+    exported(tmp_path, tile=[7, 11, 13], jobs=2)
+    assert files(tmp_path / "results/a/export") == expected
 
 
 def test_exports_hold_the_cells_of_the_table(finished):
-    results = finished[0][0] / "results/a"
+    results = finished[0] / "results/a"
     cells = pd.read_parquet(results / "cells.parquet")
     assert len(cells) > 10
     masks = tifffile.imread(results / "export/ctc/mask000.tif")
@@ -61,7 +62,7 @@ def test_nothing_is_exported_or_tracked_unasked(tmp_path):
 
 
 def test_an_export_that_was_removed_is_written_again_as_it_was(finished):
-    folder, config = finished[0]
+    folder, config = finished
     before = files(folder / "results/a/export")
     shutil.rmtree(folder / "results/a/export/ctc")
     said = run(folder, config)
@@ -69,18 +70,28 @@ def test_an_export_that_was_removed_is_written_again_as_it_was(finished):
     assert files(folder / "results/a/export") == before
 
 
-def test_damaged_labels_are_not_exported_and_mended_by_the_next_start(finished, tmp_path):
-    before = files(finished[0][0] / "results/a")
+def test_exports_of_cells_that_are_no_more_do_not_say_what_they_are(finished, tmp_path):
     folder = tmp_path / "again"
-    shutil.copytree(finished[0][0], folder, symlinks=True)
+    shutil.copytree(finished[0], folder, symlinks=True)
+    segment = finished[1]["segment"] | {"min_size": 20}
+    config = finished[1] | {"segment": segment, "export": []}
+    run(folder, config, "results/work/a/stitch.json")
+    assert (folder / "results/a/export/ctc/mask000.tif").exists()
+    assert not list((folder / "results/a/export").glob("*/about.json"))
+
+
+def test_damaged_labels_are_not_exported_and_mended_by_the_next_start(finished, tmp_path):
+    before = files(finished[0] / "results/a")
+    folder = tmp_path / "again"
+    shutil.copytree(finished[0], folder, symlinks=True)
     shard = next(path for path in (folder / "results/a/a.ome.zarr/labels/cells/0/c").rglob("*/*/*"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     shutil.rmtree(folder / "results/a/export")
-    assert "start the same command again" in run(folder, finished[0][1], fails=True)
+    assert "start the same command again" in run(folder, finished[1], fails=True)
     assert not (folder / "results/a/export/ctc").exists()
-    run(folder, finished[0][1])
+    run(folder, finished[1])
     after = files(folder / "results/a")
     assert {n: c for n, c in after.items() if n != "report.html"} == {
         n: c for n, c in before.items() if n != "report.html"
@@ -91,8 +102,8 @@ def test_damaged_labels_are_not_exported_and_mended_by_the_next_start(finished, 
 def test_tracks_are_made_and_exported_where_the_configuration_asks(finished, tmp_path):
     pytest.importorskip("laptrack", reason="make test-trackers")
     folder = tmp_path / "again"
-    shutil.copytree(finished[0][0], folder, symlinks=True)
-    config = finished[0][1] | {"track": {"max_distance": 2.0}}
+    shutil.copytree(finished[0], folder, symlinks=True)
+    config = finished[1] | {"track": {"max_distance": 2.0}}
     said = run(folder, config)
     assert set(re.findall(r"rule (\w+):", said)) == {"track", "track_export", "all"}
     tracks = pd.read_parquet(folder / "results/a/tracks.parquet")

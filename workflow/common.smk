@@ -26,6 +26,7 @@ SCORES = RESULTS / "{sample}" / "scores.json"
 EXPORT = RESULTS / "{sample}" / "export" / "{format}" / "about.json"
 TRACKS = RESULTS / "{sample}" / "tracks.parquet"
 TRACKED = RESULTS / "{sample}" / "tracks" / "{format}" / "about.json"
+FORMATS = settings.schema("config")["properties"]["export"]["items"]["enum"]
 WORK = RESULTS / "work" / "{sample}"
 MODELS = RESULTS / "models"
 SUMMARY = WORK / "ingest.json"

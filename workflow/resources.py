@@ -46,7 +46,7 @@ BYTES_PER_CELL = {
     "report": 500,
     "evaluate": 500,
     "export": 500,
-    "track": 5000,
+    "track": 15000,  # with some thousand cells a frame; laptrack's distances grow with their square
     "track_export": 500,
 }
 # Voxels per second and thread, start-up included, rounded down. predict: of the model's grid, on
@@ -62,9 +62,9 @@ SPEEDS = {
     "measure": 500e6,
     "report": 500e6,
     "evaluate": 8e6,
-    "export": 8e6,
-    "track": 8e6,
-    "track_export": 8e6,
+    "export": 5e6,
+    "track": 5e6,
+    "track_export": 5e6,
 }
 GPU_SPEED = 5e6  # voxels of the model per second and GPU: assumed, not measured
 # Of the others a job has one thread: many small jobs find a place sooner than few large ones.
