@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import settings
 from mosaicell.exports import ctc, trackmate
 from mosaicell.exports.folder import replacing
 from mosaicell.exports.formats import FORMATS
@@ -242,12 +242,11 @@ def test_tracks_without_gaps_hold_the_same_links(rows):
 
 
 def test_the_configuration_knows_all_formats_and_no_other():
-    import settings
-
     rules = settings.schema("config")["properties"]
     assert sorted(rules["export"]["items"]["enum"]) == sorted(FORMATS)
 
 
-def test_voxel_sizes_of_the_phantom_are_said_in_the_table(movie_run):
+def test_positions_are_in_um_where_the_voxel_size_is_known(movie_run, still_run):
     assert movie_run[0].voxel_size == list(VOXEL_SIZE)
-    assert re.fullmatch(r"centroid_[zyx]_um", movie_run[0].positions[0])
+    assert movie_run[0].positions == ["centroid_z_um", "centroid_y_um", "centroid_x_um"]
+    assert still_run[0].positions == ["centroid_z", "centroid_y", "centroid_x"]

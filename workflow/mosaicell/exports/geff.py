@@ -47,35 +47,16 @@ def write_graph(
         if _is_number(field.type) and field.name not in sources.values()
     }
     units = {name: cells.units[source] for name, source in sources.items()}
-    ids = _array(folder / "nodes/ids", np.uint64, (cells.num_rows,))
-    arrays, missing = {}, {}
-    for name, source in sources.items():
-        dtype = cells.schema.field(source).type.to_pandas_dtype()
-        path = folder / "nodes/props" / name / "values"
-        arrays[name] = _array(path, dtype, (cells.num_rows,))
-    start = 0
-    for group in cells.groups(list(sources.values())):
-        rows = slice(start, start := start + len(group))
-        ids[rows] = group["label"].to_numpy()
-        for name, source in sources.items():
-            column = group[source]
-            if column.null_count and name not in missing:
-                shape = (cells.num_rows,)
-                missing[name] = _array(folder / "nodes/props" / name / "missing", bool, shape)
-            if column.null_count:
-                missing[name][rows] = column.is_null().to_numpy()
-                column = column.fill_null(pa.scalar(0).cast(column.type))
-            arrays[name][rows] = column.to_numpy()
+    arrays = _write_nodes(folder, cells, sources)
     edges = np.empty((0, 2), np.int64)
     if tracks is not None:
         arrays |= (tracked := _lay_out_tracks(folder, tracks.num_rows))
         units |= dict.fromkeys(tracked, "")
         edges = _write_tracks(tracked, tracks)
     _array(folder / "edges/ids", np.uint64, edges.shape)[:] = edges
-    for name in ("nodes", "edges", "nodes/props", "edges/props"):
+    groups = ("nodes", "edges", "nodes/props", "edges/props")
+    for name in (*groups, *(f"nodes/props/{name}" for name in arrays)):
         write_group(folder / name, {})
-    for name in arrays:
-        write_group(folder / "nodes/props" / name, {})
     image = Path(labels.store_path.store.root, labels.store_path.path).parent
     related = [{"type": "labels", "path": os.path.relpath(image, folder), "label_prop": "label"}]
     properties = {
@@ -83,6 +64,29 @@ def write_graph(
         for name, array in arrays.items()
     }
     write_group(folder, {"geff": _metadata(cells, properties, related, tracks is not None)})
+
+
+def _write_nodes(folder: Path, cells: Table, sources: dict[str, str]) -> dict[str, zarr.Array]:
+    """Ids and properties of the nodes; `sources` says from which column a property comes."""
+    shape = (cells.num_rows,)
+    ids = _array(folder / "nodes/ids", np.uint64, shape)
+    arrays, missing = {}, {}
+    for name, source in sources.items():
+        dtype = cells.schema.field(source).type.to_pandas_dtype()
+        arrays[name] = _array(folder / "nodes/props" / name / "values", dtype, shape)
+    start = 0
+    for group in cells.groups(list(sources.values())):
+        rows = slice(start, start := start + len(group))
+        ids[rows] = group["label"].to_numpy()
+        for name, source in sources.items():
+            column = group[source]
+            if column.null_count:
+                if name not in missing:
+                    missing[name] = _array(folder / "nodes/props" / name / "missing", bool, shape)
+                missing[name][rows] = column.is_null().to_numpy()
+                column = column.fill_null(pa.scalar(0).cast(column.type))
+            arrays[name][rows] = column.to_numpy()
+    return arrays
 
 
 def _lay_out_tracks(folder: Path, n_rows: int) -> dict[str, zarr.Array]:

@@ -30,6 +30,7 @@ class Table:
     ----------
     path : Path
     num_rows : int
+    schema : pyarrow.Schema
     units : dict of str
         Of each column, in their order; empty where there is none.
     metadata : dict of str
