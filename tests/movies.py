@@ -23,7 +23,6 @@ from mosaicell.exports.formats import FORMATS
 from mosaicell.exports.geff import write_graph
 from mosaicell.exports.rows import Table
 from mosaicell.geometry import cube
-from mosaicell.measure import units
 from mosaicell.store import lay_out
 from mosaicell.track import COLUMNS, track, tracks_bytes
 
@@ -102,16 +101,16 @@ def stored(folder: Path, labels: np.ndarray, *, voxel_size=VOXEL_SIZE) -> tuple[
         mosaicell.measure(frame, voxel_size=voxel_size).assign(frame=number)
         for number, frame in enumerate(frames)
     ]
-    cells = pd.concat(parts, ignore_index=True).assign(sample="movie")
-    known = {"sample": "", "frame": ""} | units(0)
+    cells = pd.concat(parts, ignore_index=True)
+    cells.insert(0, "sample", "movie")
     fields = [
-        pa.field(name, pa.Array.from_pandas(cells[name]).type, metadata={"unit": unit})
-        for name, unit in known.items()
+        pa.field(name, pa.Array.from_pandas(values).type, metadata={"unit": name.split("_")[-1]})
+        for name, values in cells.items()
     ]
     metadata = {"mosaicell.voxel_size": json.dumps(voxel_size), "mosaicell.input": "x"}
     schema = pa.schema(fields, metadata=metadata)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = pa.Table.from_pandas(cells[list(known)], schema=schema, preserve_index=False)
+    rows = pa.Table.from_pandas(cells, schema=schema, preserve_index=False)
     # Row groups end within frames, as they do in large tables.
     size = max(7, len(rows) // 7)
     path = folder / "cells.parquet"

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 import zarr
@@ -58,7 +59,9 @@ def test_frames_are_put_together_from_row_groups(movie_run):
 
 def test_a_damaged_table_is_not_believed(movie_run, tmp_path):
     content = bytearray(movie_run[0].path.read_bytes())
-    content[len(content) // 3] ^= 1
+    column = pq.read_metadata(movie_run[0].path).row_group(1).column(3)
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start + column.total_compressed_size - 3] ^= 1  # in its values
     (tmp_path / "cells.parquet").write_bytes(content)
     with pytest.raises(DamagedError, match="damaged"):
         Table(tmp_path / "cells.parquet").read(list(movie_run[0].units))

@@ -68,7 +68,7 @@ def test_the_table_says_what_its_columns_mean():
     assert table.schema.names == ["sample", *DEFINITIONS]
     assert table.schema.metadata[b"mosaicell.input"] == b"x"
     for name, text in DEFINITIONS.items():
-        assert table.schema.field(name).metadata[b"definition"].decode() == text
+        assert table.schema.field(name).metadata[b"means"].decode() == text
     assert table.to_pylist() == [{"sample": "a", **dict.fromkeys(DEFINITIONS, 1)}]
 
 

@@ -153,7 +153,7 @@ def tracks_bytes(tracks: pd.DataFrame, *, sample: str, metadata: dict[str, str])
     """
     fields = [pa.field("sample", pa.string())]
     fields += [
-        pa.field(name, pa.int64(), metadata={"unit": "", "definition": text})
+        pa.field(name, pa.int64(), metadata={"unit": "", "means": text})
         for name, text in DEFINITIONS.items()
     ]
     schema = pa.schema(fields, metadata={f"mosaicell.{key}": metadata[key] for key in metadata})

@@ -16,9 +16,8 @@ import numpy as np
 import pyarrow as pa
 import zarr
 
-from ..measure import AXES
 from ..store import CODECS, write_group
-from .rows import Table
+from .rows import AXES, Table
 
 VERSION = "1.1"
 CHUNK_ROWS = 65536

@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..measure import AXES
 from ..store import DamagedError
+
+AXES = ("z", "y", "x")
 
 
 class Table:
