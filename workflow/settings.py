@@ -383,8 +383,8 @@ def check_track(config: dict) -> None:
     """
     if config["track"] is not None and find_spec("laptrack") is None:
         raise SettingsError(
-            "config: track is set, but laptrack is not installed; tracking needs it: install it "
-            "with pip install --constraint envs/constraints.txt '.[track]', or set track to null"
+            "config: track is set, but laptrack is not installed; allowed is tracking with it: pip "
+            "install --constraint envs/constraints.txt --editable '.[track]', or set track to null"
         )
 
 

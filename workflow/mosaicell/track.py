@@ -78,8 +78,7 @@ def track(
         from laptrack import LapTrack
     except ImportError:
         raise ValueError(
-            "laptrack is not installed, which tracking needs: install it with pip install "
-            "'mosaicell[track]', or set track to null"
+            "laptrack is not installed, which tracking needs: install it, or do not track"
         ) from None
     cells = cells.sort_values("label", ignore_index=True)
     positions = cells[POSITION].to_numpy(float)
