@@ -26,7 +26,7 @@ def test_the_shipped_configuration_spells_out_the_defaults():
 def keys(rules, before=""):
     for name, rule in rules["properties"].items():
         yield before + name, rule
-        if rule.get("type") == "object":
+        if "properties" in rule and "maxProperties" not in rule:
             yield from keys(rule, f"{before}{name}.")
 
 
@@ -38,7 +38,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         if rule.get("type") != "object":
             assert f"`{key}`" in readme, key
     for key, rule in keys(settings.schema("config")):
-        assert "default" in rule, key
+        assert "default" in rule or key == "track.max_distance", key
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,20 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         (
             {"segment": {"sigma": {"um": float("inf")}}},
             "sigma.um is Infinity; allowed is null,",
+        ),
+        ({"export": "ctc"}, 'export is "ctc"; allowed is a list of different values, each ctc or'),
+        ({"export": ["xml"]}, 'export is "xml"; allowed is a list of different values, each ctc'),
+        ({"export": ["ctc", "ctc"]}, 'export is ["ctc", "ctc"]; allowed is a list of different'),
+        ({"track": True}, "track is true; allowed is a section of keys or null"),
+        ({"track": {}}, "track.max_distance is missing; allowed is a number above 0 (a c"),
+        (
+            {"track": {"max_distance": 0}},
+            "track.max_distance is 0; allowed is a number above 0 (a c",
+        ),
+        ({"track": {"max_distanse": 3}}, "write 'max_distance' if that is meant"),
+        (
+            {"track": {"max_distance": 1, "formats": ["csv"]}},
+            'track.formats is "csv"; allowed is a',
         ),
         ({"segment": {"sigma": {"voxel": 33}}}, "33; allowed is null, {um: ...} or {voxel: ...}"),
         ({"segment": {"sigma": {"voxel": [0, 0, 33]}}}, "voxel is 33; allowed is null, {um: ...}"),
@@ -314,6 +328,18 @@ def test_a_length_in_um_needs_the_voxel_size_from_the_image_or_the_sheet(
     assert settings.needs_voxel_size(config, sample(**of_sample)) == needed
 
 
+def test_tracking_needs_the_voxel_size_and_laptrack(monkeypatch):
+    config = settings.read_config({"track": {"max_distance": 5}})
+    assert config["track"]["gap_distance"] is None
+    assert config["track"]["formats"] == ["ctc", "geff"]
+    assert settings.needs_voxel_size(config, sample())
+    assert not settings.needs_voxel_size(config, sample(voxel_size=(1.0, 1.0, 1.0)))
+    monkeypatch.setattr(settings, "find_spec", lambda _: None)
+    settings.check_track(settings.read_config({}))
+    with pytest.raises(settings.SettingsError, match=r"laptrack is not installed.*pip "):
+        settings.check_track(config)
+
+
 def test_table_and_report_say_by_how_much_was_smoothed():
     config = settings.read_config({"segment": {"sigma": {"um": [1, 0.5, 0.5]}}})
     said = json.loads(settings.origin(config, sample(), CARD)["parameters"])
@@ -343,7 +369,9 @@ def test_the_code_of_a_rule_is_all_that_its_script_imports_and_no_more():
 
 def test_every_rule_lists_the_code_of_its_own_script():
     for rules in sorted((ROOT / "workflow").glob("*.smk")):
-        for rule in rules.read_text(encoding="utf-8").split("\nrule ")[1:]:
+        for rule in (
+            rules.read_text(encoding="utf-8").replace("    rule ", "rule ").split("\nrule ")[1:]
+        ):
             script = rule.split("../scripts/")[1].split(".py")[0]
             makes_something = "    output:\n" in rule
             assert (f'code=code("{script}")' in rule) == makes_something

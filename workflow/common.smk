@@ -15,6 +15,7 @@ try:
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
+    settings.check_track(config)
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -25,6 +26,10 @@ TABLE = RESULTS / "{sample}" / "cells.parquet"
 FRAMES = RESULTS / "{sample}" / "frames.parquet"
 REPORT = RESULTS / "{sample}" / "report.html"
 SCORES = RESULTS / "{sample}" / "scores.json"
+EXPORT = RESULTS / "{sample}" / "export" / "{format}" / "about.json"
+TRACKS = RESULTS / "{sample}" / "tracks.parquet"
+TRACKED = RESULTS / "{sample}" / "tracks" / "{format}" / "about.json"
+FORMATS = settings.schema("config")["properties"]["export"]["items"]["enum"]
 WORK = RESULTS / "work" / "{sample}"
 MODELS = RESULTS / "models"
 SUMMARY = WORK / "ingest.json"
@@ -34,6 +39,7 @@ LANDSCAPE = WORK / "landscape.zarr"
 wildcard_constraints:
     sample="|".join(SAMPLES),
     job="[0-9]+",
+    format="[a-z]+",
     model="[A-Za-z0-9][A-Za-z0-9_-]*",
 
 

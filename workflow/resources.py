@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import settings
+from mosaicell.exports.ctc import BLOCK_VOXELS
 from mosaicell.geometry import Grid, Triple, VoxelSize, cube
 from mosaicell.ingest import BAND_BYTES
 from mosaicell.jobs.stitch import NEIGHBOURS_IN_MEMORY
@@ -39,7 +40,14 @@ TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is f
 VOXELS_PER_CELL = 2000
 # Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py), 735
 # in the table of 1.25 * 10^6 cells with two channels.
-BYTES_PER_CELL = {"stitch": 100, "measure": 800, "evaluate": 500}
+BYTES_PER_CELL = {
+    "stitch": 100,
+    "measure": 800,
+    "evaluate": 500,
+    "export": 500,
+    "track": 15000,  # with some thousand cells a frame; laptrack's distances grow with their square
+    "track_export": 500,
+}
 # Voxels per second and thread, start-up included, rounded down. predict: of the model's grid, on
 # a CPU; stitch: 10^10 voxels of the made-up volume; the others: of the noise, as above.
 SPEEDS = {
@@ -53,6 +61,9 @@ SPEEDS = {
     "measure": 500e6,
     "report": 500e6,
     "evaluate": 8e6,
+    "export": 5e6,
+    "track": 5e6,
+    "track_export": 5e6,
 }
 GPU_SPEED = 5e6  # voxels of the model per second and GPU: assumed, not measured
 # Of the others a job has one thread: many small jobs find a place sooner than few large ones.
@@ -237,6 +248,8 @@ def _per_thread(stage: str, load: Load) -> int:
         return 3 * tile * (8 + channels * load.itemsize)
     if stage == "evaluate":
         return 40 * shard
+    if stage in ("export", "track_export"):
+        return 16 * BLOCK_VOXELS
     return 0
 
 

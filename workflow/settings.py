@@ -15,6 +15,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -97,7 +98,7 @@ def _with_defaults(given: dict, rules: dict) -> dict:
     for key, rule in rules["properties"].items():
         if "default" in rule:
             filled.setdefault(key, rule["default"])
-        if rule.get("type") == "object":
+        if "properties" in rule and filled[key] is not None:
             filled[key] = _with_defaults(filled[key], rule)
     return filled
 
@@ -114,10 +115,17 @@ def _sentence(error: ValidationError, rules: dict) -> str:
         return f"{section}{unknown} is not known; allowed are {', '.join(known)}: {hint}"
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{missing[0]} is missing; it is needed in every row: add it"
+        if not key:
+            return f"{missing[0]} is missing; it is needed in every row: add it"
+        rule = error.schema["properties"][missing[0]]
+        return (
+            f"{key}.{missing[0]} is missing; allowed is {_allowed(rule)} "
+            f"({rule['description']}): add it"
+        )
     rule = rules
     for part in error.path:
-        if rule.get("type") == "object":  # a list or a choice is described as a whole
+        # A list or a choice is described as a whole.
+        if "properties" in rule and "maxProperties" not in rule:
             rule = rule["properties"][part]
     came = json.dumps(error.instance, default=str)
     hint = "correct it"
@@ -133,8 +141,8 @@ def _allowed(rule: dict) -> str:
     if "maxProperties" in rule:
         return rule["$comment"]
     if rule.get("type") == "array":
-        item = rule["items"]
-        return f"a list of {rule['minItems']} values, each {_allowed(item)}"
+        item, number = rule["items"], rule.get("minItems", "different")
+        return f"a list of {number} values, each {_allowed(item)}"
     types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
     words = " or ".join(TYPES[name] for name in types)
     if "exclusiveMinimum" in rule:
@@ -414,6 +422,20 @@ def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
                 raise SettingsError(f"config: segment, sample {sample.name!r}: {error}") from None
 
 
+def check_track(config: dict) -> None:
+    """Refuse to track where laptrack is not installed, before hours are spent on cells.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if config["track"] is not None and find_spec("laptrack") is None:
+        raise SettingsError(
+            "config: track is set, but laptrack is not installed; allowed is tracking with it: pip "
+            "install --constraint envs/constraints.txt --editable '.[track]', or set track to null"
+        )
+
+
 def diameter(config: dict, sample: Sample) -> float | None:
     """Typical diameter (um) to which a sample's image is scaled before it is predicted."""
     if sample.landscape:
@@ -424,7 +446,7 @@ def diameter(config: dict, sample: Sample) -> float | None:
 def needs_voxel_size(config: dict, sample: Sample) -> bool:
     """Whether the image must say how large a voxel is, since a length in um came."""
     in_um = diameter(config, sample) is not None or "um" in (config["segment"]["sigma"] or {})
-    return in_um and sample.voxel_size is None
+    return (in_um or config["track"] is not None) and sample.voxel_size is None
 
 
 def parameters(config: dict, sample: Sample, card: dict) -> dict:
@@ -451,6 +473,7 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
         "stitch_tiles": [chosen["persistence"]],
         "stitch": [chosen["min_size"]],
         "measure": [],
+        "track": [],
     }
     stages = list(given)
     return [given[before] for before in stages[: stages.index(stage)]]
