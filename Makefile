@@ -1,12 +1,14 @@
 # make demo: set-up and the main job on the demo data.  make test: set-up and all tests
-# but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root).
+# but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root;
+# with accounting: slurmdbd, mariadb-server-core, mariadb-client-core).
+# make test-trackers: other programs read what we write; sets up an environment for each that needs one.
 # make bench: the figures of the README: scores of the demo, the watershed against its peers, on a
 # GPU if there is one, and stitching at scale.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := results/demo
 
-.PHONY: setup demo test test-slurm bench bench-watershed clean
+.PHONY: setup demo test test-slurm test-trackers bench bench-watershed clean
 
 setup: .venv/ready
 
@@ -43,11 +45,26 @@ bench-watershed: setup
 	@touch $@
 
 test: setup
-	$(BIN)/python -m pytest -m 'not slurm' --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest -m 'not slurm and not trackers' --numprocesses auto --dist worksteal
 
 # Skipped, with the reason, where SLURM is not installed.
 test-slurm: setup
 	$(BIN)/python -m pytest -m slurm
 
+# -j3 sets up the three environments side by side.
+test-trackers: .venv-trackers/ready .venv-btrack/ready .venv-ultrack/ready
+	.venv-trackers/bin/python -m pytest -m trackers --numprocesses auto --dist loadfile
+
+.venv-trackers/ready: pyproject.toml envs/constraints.txt tests/trackers/trackers.txt
+	@$(PYTHON) -m venv .venv-trackers
+	@.venv-trackers/bin/python -m pip install --quiet --constraint envs/constraints.txt \
+	--editable '.[workflow,dev,track]' --requirement tests/trackers/trackers.txt
+	@touch $@
+
+.venv-%/ready: tests/trackers/%.txt
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-peers .snakemake results
+	rm -rf .venv .venv-* .snakemake results

@@ -14,6 +14,8 @@ include: "workflow/stitch.smk"
 include: "workflow/measure.smk"
 include: "workflow/evaluate.smk"
 include: "workflow/report.smk"
+include: "workflow/export.smk"
+include: "workflow/track.smk"
 include: "workflow/train.smk"
 include: "workflow/plan.smk"
 
@@ -23,3 +25,6 @@ rule all:
     input:
         expand(TABLE, sample=SAMPLES),
         expand(REPORT, sample=SAMPLES),
+        expand(EXPORT, sample=SAMPLES, format=config["export"]),
+        expand(TRACKS, sample=SAMPLES if config["track"] else []),
+        expand(TRACKED, sample=SAMPLES, format=(config["track"] or {}).get("formats", [])),

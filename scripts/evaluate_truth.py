@@ -4,11 +4,11 @@ from pathlib import Path
 
 from mosaicell.progress import logged
 from mosaicell.records import read_job_record, write_job_record
-from mosaicell.sources import check_labels, check_same_shape, open_source
+from mosaicell.sources import check_labels, check_same_shape, open_parts
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
-    truth = open_source(snakemake.input.truth)
+    truth = open_parts(snakemake.params.truth)
     check_labels(truth)
-    check_same_shape(tuple(summary["shape"][1:]), truth, "the truth")
+    check_same_shape(tuple(summary["shape"][1:]), truth, "the truth", frames=summary["frames"])
     write_job_record(Path(snakemake.output[0]))

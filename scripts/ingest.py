@@ -5,7 +5,7 @@ from pathlib import Path
 from mosaicell.ingest import ingest, ingest_landscape, lay_out_landscape
 from mosaicell.progress import logged
 from mosaicell.records import fingerprint_of_files, write_job_record
-from mosaicell.sources import check_channel, check_same_shape, check_voxel_size, open_source
+from mosaicell.sources import check_channel, check_same_shape, check_voxel_size, open_parts
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params
@@ -13,13 +13,13 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     array = Path(snakemake.output.landscape).parent
     work = Path(snakemake.output.summary).parent
     job = {"code": fingerprint_of_files(snakemake.input.code), "threads": snakemake.threads}
-    image = open_source(snakemake.input.image)
-    landscape = open_source(snakemake.input.landscape) if snakemake.input.landscape else None
+    image = open_parts(params.image)
+    landscape = open_parts(params.landscape) if params.landscape else None
     check_channel(image, params.channel)
     if params.needs_voxel_size:
         check_voxel_size(image, params.voxel_size)
     if landscape:
-        check_same_shape(image.shape[1:], landscape, "the landscape")
+        check_same_shape(image.volume, landscape, "the landscape", frames=image.frames)
 
     summary = ingest(
         image,
@@ -40,5 +40,5 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         )
         summary["landscape"] = copied | {"one": 1, "versions": {}}  # in units of its own
     else:
-        lay_out_landscape(array, image.shape[1:])
+        lay_out_landscape(array, image.volume, image.frames)
     write_job_record(Path(snakemake.output.summary), **summary)

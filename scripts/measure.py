@@ -6,6 +6,7 @@ from pathlib import Path
 from mosaicell.geometry import Grid
 from mosaicell.jobs.measure import gather_cells
 from mosaicell.measure import units
+from mosaicell.movie import frames_bytes
 from mosaicell.omezarr import label_attributes, labels_attributes
 from mosaicell.progress import logged
 from mosaicell.records import Records, read_job_record, reopening
@@ -15,7 +16,7 @@ from mosaicell.table import table_bytes
 with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     stitched = read_job_record(snakemake.input.stitched)
-    grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
+    grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]), stitched["frames"])
     work = Path(snakemake.input.stitched).parent
     measured = read_job_record(snakemake.input.measured[0])["content"]
     records = Records(work / "measure" / "tiles", measured)
@@ -40,8 +41,17 @@ with logged(snakemake.log[0], threads=snakemake.threads):
             name="cells",
             voxel_size=summary["voxel_size"],
             factors=[tuple(factors) for factors in summary["levels"]],
+            frames=summary["frames"],
+            frame_interval=summary["frame_interval"],
         )
         | {"mosaicell": metadata},
     )
     write_group(labels.parent, labels_attributes(["cells"]))
+    frames = frames_bytes(
+        stitched["num_cells"],
+        stitched["num_voxels"],
+        sample=snakemake.wildcards.sample,
+        metadata=metadata,
+    )
+    write_file(Path(snakemake.output.frames), frames)
     write_file(Path(snakemake.output.table), table)

@@ -25,7 +25,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     record, work = Path(snakemake.output[0]), Path(snakemake.input.stitched).parent
     forget_jobs(record, params.jobs)
     labels = read_job_record(snakemake.input.labels[0])
-    grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
+    grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]), stitched["frames"])
     identity = fingerprint(
         versions=versions_of("numba", "numpy"),
         cells=stitched["content"],

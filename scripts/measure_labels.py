@@ -35,7 +35,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         write_labels(
             work / "tiles",
             levels,
-            grid=Grid(tuple(stitched["shape"]), tuple(stitched["tile"])),
+            grid=Grid(tuple(stitched["shape"]), tuple(stitched["tile"]), stitched["frames"]),
             shards=shard_grid(levels[0][0]).share(int(snakemake.wildcards.job), params.jobs),
             records=Records(record.parent / "shards", identity),
             what=f"labels {sample}",

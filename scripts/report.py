@@ -1,29 +1,39 @@
 """Write the report of one sample: what it holds, what was found, how long it took."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from mosaicell.attempts import read_attempts
 from mosaicell.jobs.labels import gather_borders
 from mosaicell.progress import logged
 from mosaicell.provenance import code_state
 from mosaicell.records import Records, read_job_record, reopening
-from mosaicell.report import columns, report
+from mosaicell.report.page import report
 from mosaicell.store import open_array, read_json, write_file
-from mosaicell.table import read_table
+from mosaicell.table import read_parts
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     store, levels = Path(snakemake.input.labels).parents[2], range(len(summary["levels"]))
-    limits = [tuple(channel["limits"]) for channel in summary["channels"]]
     stages, stitched = Path(snakemake.input.written[0]).parent, Path(snakemake.input.stitched)
     written = read_job_record(snakemake.input.written[0])["content"]
-    tile = tuple(read_job_record(stitched)["tile"])
-    with reopening(Path(snakemake.input.summary)):
+    result = read_job_record(stitched)
+    reading_image = partial(reopening, Path(snakemake.input.summary))
+    reading_labels = partial(reopening, stages)
+    with reading_image():
         image = [open_array(store / str(k)) for k in levels]
     with reopening(stages, stitched):
         labels = [open_array(store / "labels" / "cells" / str(k)) for k in levels]
+    with reading_labels():
         borders = gather_borders(labels[0], written=Records(stages / "shards", written))
+
+    def cells(columns: list[str]) -> Iterator[pd.DataFrame]:
+        with reopening(Path(snakemake.input.cells)):
+            yield from read_parts(Path(snakemake.input.cells), columns)
+
     facts = snakemake.params.facts
     facts["Hashes"]["input"] = summary["content"]
     facts["Hashes"]["landscape"] = summary.get("landscape", {}).get("content", "predicted")
@@ -35,10 +45,9 @@ with logged(snakemake.log[0], threads=snakemake.threads):
             name: f"{value:.3f}" if isinstance(value, float) else str(value)
             for name, value in found.items()
         }
-    with reopening(Path(snakemake.input.cells)):
-        cells = read_table(Path(snakemake.input.cells), columns(len(limits)))
-    timings = []
+    timings, names = [], ["evaluate_truth", "evaluate", "report"]
     for stage, paths in snakemake.params.benchmarks.items():
+        names += [Path(path).stem for path in paths]
         jobs = [pd.read_csv(p, sep="\t", na_values="-") for p in paths if Path(p).exists()]
         if jobs:
             of_stage = pd.concat(jobs)
@@ -46,18 +55,23 @@ with logged(snakemake.log[0], threads=snakemake.threads):
             timings.append(
                 {"stage": stage, "jobs": len(jobs), "seconds": seconds, "max_rss_mb": memory}
             )
+    logs = Path(snakemake.log[0]).parent
     page = report(
         sample=snakemake.params.sample,
         image=image,
         labels=labels,
         factors=[tuple(factor) for factor in summary["levels"]],
         channel=snakemake.params.channel,
-        limits=limits,
+        limits=[tuple(channel["limits"]) for channel in summary["channels"]],
         voxel_size=summary["voxel_size"] and tuple(summary["voxel_size"]),
         cells=cells,
         borders=borders,
-        tile=tile,
+        tile=tuple(result["tile"]),
         facts=facts,
         timings=timings,
+        attempts={name: read_attempts(logs / f"{name}.log") for name in names},
+        num_cells=result["num_cells"] if summary["frames"] else None,
+        reading_image=reading_image,
+        reading_labels=reading_labels,
     )
     write_file(Path(snakemake.output.report), page.encode())

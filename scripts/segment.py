@@ -31,7 +31,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     else:
         origin = summary["landscape"]
         predicted = None
-    grid = Grid(landscape.shape, tuple(params.tile_shape))
+    grid = Grid(landscape.shape[-3:], tuple(params.tile_shape), summary["frames"])
     threshold = params.threshold * origin["one"]
     sigma = sigma_in_voxels(**(params.sigma or {}), voxel_size=summary["voxel_size"])
     versions = origin["versions"] | versions_of("numba", "numpy")

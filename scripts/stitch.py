@@ -20,7 +20,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     segmented = read_job_record(snakemake.input.segmented[0])
     contracted = read_job_record(snakemake.input.contracted[0])
-    grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]))
+    grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]), summary["frames"])
     work = Path(snakemake.input.summary).parent
     with reopening(work / "stitch_tiles"):
         stitched = stitch_volume(
@@ -40,6 +40,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         shape=grid.shape,
         dtype=stitched.dtype,
         factors=[tuple(factors) for factors in summary["levels"]],
+        frames=grid.frames,
     )
     identity = fingerprint(
         basins=contracted["content"],
@@ -51,5 +52,8 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         content=identity,
         tile=grid.tile,
         shape=grid.shape,
+        frames=grid.frames,
+        num_cells=stitched.num_cells,
+        num_voxels=stitched.num_voxels,
         versions=segmented["versions"],
     )

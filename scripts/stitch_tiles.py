@@ -21,7 +21,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     segmented = read_job_record(snakemake.input.segmented[0])
     record, work = Path(snakemake.output[0]), Path(snakemake.input.summary).parent
     forget_jobs(record, params.jobs)
-    grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]))
+    grid = Grid(tuple(summary["shape"][1:]), tuple(segmented["tile"]), summary["frames"])
     persistence = params.persistence * segmented["one"]
     identity = fingerprint(
         fragments=segmented["content"],

@@ -9,11 +9,14 @@ polling, as cgroups may not be there: a step that holds more than its job asked 
 A folder `bin` holds SLURM's commands as they speak to this cluster: who has it first on PATH is its
 user. (SLURM_CONF alone would not do: Snakemake's plugin takes it from what runs inside of a job.)
 
-Limits: no accounting, since that takes a database; so `sacct` answers nothing here. The nodes
-share the cores and the memory that the machine has, whatever they claim. Debian's SLURM 22.05 and
-later; as root, as SLURM is meant to be run.
+With accounting, a MariaDB and slurmdbd are started too, so that `sacct` answers; without, it does
+not.
 
-Command line: python tests/slurm_cluster.py FOLDER [NODES] runs a cluster until Ctrl-C.
+Limits: the nodes share the cores and the memory that the machine has, whatever they claim. Debian's
+SLURM 22.05 and later; as root, as SLURM is meant to be run.
+
+Command line: python tests/slurm_cluster.py FOLDER [NODES] runs a cluster until Ctrl-C; with a third
+word, whatever it is, one with accounting.
 """
 
 import os
@@ -27,6 +30,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 DAEMONS = "munged", "slurmctld", "slurmd"
+ACCOUNTING = "slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults"
 COMMANDS = "sbatch", "srun", "squeue", "sinfo", "sacct", "scontrol", "scancel"
 CPUS, MEMORY_MB = 16, 64_000  # that a node claims to have
 CONF = """\
@@ -41,7 +45,7 @@ CredType=cred/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-AccountingStorageType=accounting_storage/none
+{accounting}
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
@@ -62,18 +66,48 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 GresTypes=gpu
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+WITH_ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge.socket"""
+DBD_CONF = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser=root
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser=slurm
+StoragePass={password}
+StorageLoc=slurm
+PidFile={folder}/slurmdbd.pid
+"""
+USERS = """\
+create user slurm@'127.0.0.1' identified by '{password}';
+grant all on slurm.* to slurm@'127.0.0.1';
+"""
 
 
-def missing() -> str:
+def missing(*, accounting: bool = False) -> str:
     """Why there can be no cluster on this machine, in a sentence; empty if there can."""
-    absent = [name for name in DAEMONS + COMMANDS if not _path(name)]
+    needed = DAEMONS + COMMANDS + (ACCOUNTING if accounting else ())
+    absent = [name for name in needed if not _path(name)]
     if absent:
-        return f"SLURM is not here: no {', '.join(absent)}; apt-get install slurm-wlm munge"
+        packages = "slurm-wlm munge" + (
+            " slurmdbd mariadb-server-core mariadb-client-core" if accounting else ""
+        )
+        return f"SLURM is not here: no {', '.join(absent)}; apt-get install {packages}"
     return "" if os.getuid() == 0 else "the toy cluster starts SLURM's daemons, which takes root"
 
 
 def _path(program: str) -> str | None:
-    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    """Where a program is; the system's go before those by which a cluster already speaks."""
+    return shutil.which(program, path="/usr/sbin:/usr/bin:" + os.environ.get("PATH", ""))
 
 
 class Cluster:
@@ -143,7 +177,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, *, nodes: int):
+def cluster(folder: Path, *, nodes: int, accounting: bool = False):
     """Start a cluster in an empty folder, and stop it at the end.
 
     Parameters
@@ -152,6 +186,8 @@ def cluster(folder: Path, *, nodes: int):
         Absolute; shorter than about 80 characters, as sockets' names are.
     nodes : int
         They are called n1, n2, and so on.
+    accounting : bool, optional
+        Whether jobs are kept in a database, which takes some seconds more to start.
 
     Yields
     ------
@@ -160,12 +196,18 @@ def cluster(folder: Path, *, nodes: int):
     Raises
     ------
     RuntimeError
-        If the nodes do not come up in half a minute, with what the daemons said.
+        If a daemon does not come up in a minute, with what the daemons said.
     """
     names = [f"n{number + 1}" for number in range(nodes)]
     for path in ("bin", "state", *(f"spool/{name}" for name in names)):
         (folder / path).mkdir(parents=True)
-    _configure(folder, names)
+    database, dbd, *ports = _free_ports(len(names) + 3)
+    _configure(
+        folder,
+        names,
+        ports,
+        WITH_ACCOUNTING.format(folder=folder, port=dbd) if accounting else NO_ACCOUNTING,
+    )
     with ExitStack() as ending:
 
         def start(name, program, *arguments):
@@ -187,17 +229,30 @@ def cluster(folder: Path, *, nodes: int):
               for key in ("key-file", "socket", "pid-file", "log-file", "seed-file")),
         )  # fmt: skip
         _wait(lambda: (folder / "munge.socket").exists(), folder)
+        if accounting:
+            _configure_accounting(folder, database, dbd)
+            start(
+                "mariadbd", "mariadbd", "--no-defaults", "--user=root", "--bind-address=127.0.0.1",
+                f"--datadir={folder}/database", f"--socket={folder}/database.socket",
+                f"--pid-file={folder}/mariadbd.pid", f"--init-file={folder}/users.sql",
+                f"--port={database}", "--innodb-buffer-pool-size=64M",
+            )  # fmt: skip
+            _wait(lambda: _listens(database), folder)
+            start("slurmdbd", "slurmdbd", "-D")
+            _wait(lambda: _listens(dbd), folder)
         start("slurmctld", "slurmctld", "-D")
-        running = Cluster(folder, {name: start(name, "slurmd", "-D", "-N", name) for name in names})
+        running = Cluster(folder, {})
+        _wait(lambda: _is_up(running), folder)
+        for name in names:
+            running.nodes[name] = start(name, "slurmd", "-D", "-N", name)
         _wait(lambda: _idle(running) == nodes, folder)
         ending.callback(_cancel, running)
         yield running
 
 
-def _configure(folder: Path, names: list[str]) -> None:
-    host = socket.gethostname().split(".")[0]
-    ports = _free_ports(len(names) + 1)
-    text = CONF.format(host=host, folder=folder, ports=ports)
+def _configure(folder: Path, names: list[str], ports: list[int], accounting: str) -> None:
+    host = _host()
+    text = CONF.format(host=host, folder=folder, ports=ports, accounting=accounting)
     for name, port in zip(names, ports[1:], strict=True):
         text += (
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} "
@@ -215,6 +270,38 @@ def _configure(folder: Path, names: list[str]) -> None:
     key.chmod(0o400)
 
 
+def _configure_accounting(folder: Path, database: int, dbd: int) -> None:
+    """An empty database that one user may fill, and what slurmdbd is to know of it."""
+    password = os.urandom(8).hex()
+    conf = folder / "slurmdbd.conf"
+    conf.touch(mode=0o600)
+    conf.write_text(
+        DBD_CONF.format(
+            folder=folder, host=_host(), port=dbd, database=database, password=password
+        ),
+        encoding="utf-8",
+    )
+    (folder / "users.sql").write_text(USERS.format(password=password), encoding="utf-8")
+    subprocess.run(
+        [
+            _path("mariadb-install-db"), "--no-defaults", "--user=root", "--skip-test-db",
+            "--auth-root-authentication-method=socket", f"--datadir={folder}/database",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )  # fmt: skip
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _free_ports(n: int) -> list[int]:
     with ExitStack() as held:
         sockets = [held.enter_context(closing(socket.socket())) for _ in range(n)]
@@ -223,17 +310,24 @@ def _free_ports(n: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def _is_up(running: Cluster) -> bool:
+    try:
+        return "is UP" in running.call("scontrol", "ping")
+    except subprocess.CalledProcessError:  # the controller does not listen yet
+        return False
+
+
 def _idle(running: Cluster) -> int:
     try:
         return sum(map(int, running.call("sinfo", "-h", "-t", "idle", "-o", "%D").split()))
-    except subprocess.CalledProcessError:  # the controller does not listen yet
+    except subprocess.CalledProcessError:  # it is busy
         return 0
 
 
 def _wait(ready, folder: Path) -> None:
     begin = time.monotonic()
     while not ready():
-        if time.monotonic() - begin > 30:
+        if time.monotonic() - begin > 60:
             logs = [path.read_text()[-2000:] for path in sorted(folder.glob("*.log"))]
             raise RuntimeError("The cluster does not come up:\n" + "\n".join(logs))
         time.sleep(0.1)
@@ -258,7 +352,8 @@ def _end(process: subprocess.Popen) -> None:
 
 
 if __name__ == "__main__":
-    with cluster(Path(sys.argv[1]).absolute(), nodes=int((sys.argv[2:] or ["4"])[0])) as toy:
+    where, nodes, *rest = [*sys.argv[1:], "4"] if len(sys.argv) == 2 else sys.argv[1:]
+    with cluster(Path(where).absolute(), nodes=int(nodes), accounting=bool(rest)) as toy:
         print(f"export PATH={toy.folder}/bin:$PATH", flush=True)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

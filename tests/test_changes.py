@@ -37,6 +37,8 @@ KEYS = [
     ("segment.threshold", 0.3, SEGMENT),
     ("segment.persistence", 0.2, STITCH_TILES),
     ("segment.min_size", 30, STITCH),
+    ("export", ["geff"], {"export"}),
+    ("track", {"max_distance": 3}, {"track", "track_export"}),
     ("train.data", None, set()),
     ("train.synthetic_share", 0.5, set()),
     ("train.dimensions", 2, set()),
@@ -164,6 +166,8 @@ def test_the_table_has_every_key_of_the_configuration():
     ("key", "value", "rules"), [row for row in KEYS if not row[0].startswith("train.")]
 )
 def test_another_value_of_a_key_has_just_these_rules_run_again(finished, key, value, rules):
+    if key == "track":
+        pytest.importorskip("laptrack", reason="tracking needs laptrack: make test-trackers")
     if value is None:
         (value,) = settings.schema("config")["properties"]["segment"]["properties"]["top_model"][
             "enum"

@@ -120,6 +120,16 @@ def test_what_cannot_be_learned_from_is_refused_in_one_sentence(
     assert "\n" not in str(refusal.value)
 
 
+def test_a_movie_is_refused(tmp_path):
+    movie = np.stack([PLANE] * 3)
+    opened = [
+        write(tmp_path, name, movie, imagej=True, metadata={"axes": "TYX"})
+        for name in ("i.tif", "l.tif")
+    ]
+    with pytest.raises(ValueError, match="has 3 frames; allowed is one"):
+        open_labelled(*opened, dimensions=2)
+
+
 def test_an_image_without_cells_is_background_if_the_diameter_is_known():
     picture = labelled(PLANE[None], PLANE[None] * 0, dimensions=2, diameter=9.0)
     assert picture.target.max() == 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mosaicell.evaluate import match, match_parts, scores
+from mosaicell.evaluate import match, match_overlaps, overlaps, scores
 
 
 def by_brute_force(labels: np.ndarray, truth: np.ndarray, iou: float) -> tuple[int, float]:
@@ -81,7 +81,7 @@ def test_the_matching_is_the_best_of_all(labels, truth, iou):
 @given(labels=small, truth=small, cut=st.integers(0, 4), iou=st.sampled_from([0.2, 0.5, 0.8]))
 def test_a_volume_in_parts_scores_as_the_whole(labels, truth, cut, iou):
     parts = [(labels[..., part], truth[..., part]) for part in (slice(cut), slice(cut, None))]
-    assert match_parts(iter(parts), iou=iou) == match(labels, truth, iou=iou)
+    assert match_overlaps(overlaps(iter(parts)), iou=iou) == match(labels, truth, iou=iou)
 
 
 @given(labels=small, truth=small)

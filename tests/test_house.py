@@ -20,7 +20,8 @@ def test_conda_and_pip_have_the_same_pins():
     environment = yaml.safe_load((ROOT / "envs/environment.yaml").read_text(encoding="utf-8"))
     listed = dict(line.split("==") for line in environment["dependencies"][-1]["pip"])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = project["dependencies"] + project["optional-dependencies"]["workflow"]
+    extras = project["optional-dependencies"]
+    needed = project["dependencies"] + extras["workflow"] + extras["track"]
     assert set(listed) == {re.split("[<>=]", name)[0].lower() for name in needed}
     assert listed.items() <= pins().items()
 

@@ -63,11 +63,11 @@ def counting(source, stop_at: int | None = None):
     """A source that lists what is read from it, and breaks down at a certain read."""
     reads: list[tuple[int, Box]] = []
 
-    def fill(channel, box, out):
+    def fill(frame, channel, box, out):
         if len(reads) == stop_at:
             raise KeyboardInterrupt
         reads.append((channel, box))
-        source.fill(channel, box, out)
+        source.fill(frame, channel, box, out)
 
     return dataclasses.replace(source, fill=fill), reads
 

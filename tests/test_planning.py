@@ -47,6 +47,29 @@ def test_samples_that_take_the_same_are_one_table():
     assert "In all: 4 samples, 96 jobs" in text
 
 
+def test_the_work_of_a_movie_is_that_of_its_frames():
+    still, movie = load((2, 64, 300, 300)), load((2, 64, 300, 300), frames=50)
+    text = planning.plan({"a": movie}, predict_threads=8)
+    assert "64 x 300 x 300 voxels (z, y, x), 2 channels, 50 frames" in text
+    for stage in ("ingest", *resources.SHARED):
+        assert resources.units(stage, movie)[0] == 50 * resources.units(stage, still)[0]
+        one, all_frames = (resources.seconds(stage, x, threads=1) for x in (still, movie))
+        assert all_frames >= 12 * one  # shared among four jobs
+    needed = [resources.memory("stitch", x, threads=4) for x in (still, movie)]
+    assert needed[0] == needed[1]
+
+
+def test_a_movie_is_planned_from_the_headers_of_its_files(tmp_path):
+    parts = []
+    for frame in range(3):
+        tifffile.imwrite(tmp_path / f"{frame}.tif", np.zeros((20, 30), np.uint8))
+        parts.append({"sample": "a", "image": tmp_path / f"{frame}.tif", "frame": frame})
+    sheet = write_sheet(tmp_path / "samples.tsv", parts)
+    (sample,) = settings.read_samples(str(sheet), "results").values()
+    looked = planning.look(settings.read_config({}), sample, CARD)
+    assert (looked.shape, looked.frames) == ((1, 1, 20, 30), 3)
+
+
 def test_a_landscape_that_is_brought_is_not_predicted():
     text = planning.plan({"a": load((1, *HUGE), brought=True)}, predict_threads=8)
     assert "predict" not in text.split("In all")[0]

@@ -46,12 +46,16 @@ def grid_of(network, *, shard, scale, window):
 
 def landscape_of(image, network, *, shard, scale=(1, 1, 1), window=32, threads=1):
     channel = Channel(
-        read=lambda box: image[box.slices], shape=image.shape, factors=(1, 1, 1), limits=(0, 1000)
+        read=lambda _, box: image[box.slices],
+        shape=image.shape,
+        factors=(1, 1, 1),
+        limits=(0, 1000),
     )
     grid = grid_of(network, shard=shard, scale=scale, window=window)
     landscape = np.empty(image.shape, np.uint16)
     for box in Grid(image.shape, shard):
         landscape[box.slices] = predict(
+            0,
             box,
             channel=channel,
             grid=grid,
@@ -112,14 +116,14 @@ def test_a_volume_smaller_than_its_shard_is_predicted(network):
 def test_a_shard_reads_no_farther_than_its_windows_reach(image, network):
     read = []
 
-    def watched(box: Box) -> np.ndarray:
+    def watched(_, box: Box) -> np.ndarray:
         read.append(box)
         return image[box.slices]
 
     channel = Channel(read=watched, shape=SHAPE, factors=(1, 1, 1), limits=(0, 1000))
     grid = grid_of(network, shard=(8, 16, 16), scale=(1, 1, 1), window=16)
     shard = Box((32, 32, 48), (40, 48, 64))
-    predict(shard, channel=channel, grid=grid, network=network, device=torch.device("cpu"))
+    predict(0, shard, channel=channel, grid=grid, network=network, device=torch.device("cpu"))
     reach = [network.halo + network.stride + 1] * 3  # interpolation reads one voxel more
     if network.dimensions == 2:
         reach[0] = 0

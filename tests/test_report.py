@@ -6,15 +6,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
 import mosaicell
 from mosaicell import pictures
 from mosaicell.charts import profile
 from mosaicell.geometry import Box
-from mosaicell.measure import measure, units
+from mosaicell.measure import measure
 from mosaicell.pictures import colours, cut, grey, outlines, project
-from mosaicell.report import columns, report
+from mosaicell.quantiles import quantiles
+from mosaicell.report.cells import nearest, tally
+from mosaicell.report.page import report
 from mosaicell.seams import straight_borders
 from mosaicell.store import lay_out
 
@@ -104,15 +109,18 @@ def page_of(tmp_path):
         n_channels=1,
         timings=(),
         facts=None,
-        keep=None,
+        attempts=None,
+        rows=7,
         tile=(64, 64, 64),
     ):
         if image is None:
             noise = np.random.default_rng(0).integers(0, 50, (n_channels, *labels.shape))
             image = (noise + 100 * (labels > 0)).astype(np.uint16)
-        cells = measure(labels, image, voxel_size=voxel_size)
-        cells.insert(0, "sample", sample)
-        cells.insert(1, "frame", 0)
+        cells = measure(labels, image, voxel_size=voxel_size).assign(frame=0)
+
+        def parts(columns):  # as a table of such row groups is read; one without cells has none
+            return [cells[columns][k : k + rows] for k in range(0, len(cells), rows)]
+
         return report(
             sample=sample,
             image=stored(tmp_path / "image", image),
@@ -121,13 +129,14 @@ def page_of(tmp_path):
             channel=n_channels - 1,
             limits=[(0.0, 150.0)] * n_channels,
             voxel_size=voxel_size,
-            cells=cells if keep is None else cells[keep],
+            cells=parts,
             borders=straight_borders(
                 labels, core=Box((0, 0, 0), labels.shape), volume=labels.shape
             ),
             tile=tile,
             facts=facts or {},
             timings=list(timings),
+            attempts=attempts or {},
         )
 
     return make
@@ -218,8 +227,8 @@ def test_unusual_samples_read_sensibly(page_of, labels, options, said, not_said)
     assert [words for words in not_said if words in text] == []
 
 
-def test_the_same_input_gives_the_same_page(page_of):
-    assert page_of(LABELS) == page_of(LABELS)
+def test_the_same_input_gives_the_same_page_however_its_table_is_cut(page_of):
+    assert page_of(LABELS) == page_of(LABELS) == page_of(LABELS, rows=1) == page_of(LABELS, rows=99)
 
 
 def test_every_chart_holds_every_cell_even_outliers(page_of):
@@ -308,7 +317,7 @@ def test_large_images_get_a_close_up_at_full_resolution(page_of):
 
 
 def test_memory_is_bounded_whatever_the_volume(tmp_path):
-    shape = (192, 1024, 1024)
+    shape = (96, 1024, 1024)
     image, labels = (
         [
             lay_out(
@@ -322,31 +331,123 @@ def test_memory_is_bounded_whatever_the_volume(tmp_path):
         ]
         for name, leading, dtype in (("image", (1,), np.uint16), ("labels", (), np.uint32))
     )
-    cells = measure(np.ones((1, 1, 1), np.uint8), np.ones((1, 1, 1)))
+    for (array,) in (image, labels):
+        array[...] = 0
+    cells = measure(np.ones((1, 1, 1), np.uint8), np.ones((1, 1, 1))).assign(frame=0)
     tracemalloc.start()
-    page = report(
-        sample="large",
-        image=image,
-        labels=labels,
-        factors=[(1, 1, 1)],
-        channel=0,
-        limits=[(0.0, 1.0)],
-        voxel_size=None,
-        cells=cells,
-        borders=[np.zeros((2, n), np.int64) for n in shape],
-        tile=(64, 256, 256),
-        facts={},
-        timings=[],
-    )
+    with zarr.config.set({"async.concurrency": 1}):  # as in a job with one thread
+        page = report(
+            sample="large",
+            image=image,
+            labels=labels,
+            factors=[(1, 1, 1)],
+            channel=0,
+            limits=[(0.0, 1.0)],
+            voxel_size=None,
+            cells=lambda columns: [cells[columns]],
+            borders=[np.zeros((2, n), np.int64) for n in shape],
+            tile=(64, 256, 256),
+            facts={},
+            timings=[],
+            attempts={},
+        )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.1 * np.prod(shape) * (2 + 4)
     assert len(page) < 3_000_000
 
 
-def test_a_report_looks_only_at_columns_that_it_names(page_of):
-    assert set(columns(2)) <= set(units(2))
-    assert page_of(LABELS, n_channels=2, keep=columns(2)) == page_of(LABELS, n_channels=2)
+@given(
+    parts=st.lists(
+        st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-3, 3), max_size=9),
+        min_size=1,
+        max_size=5,
+    ).filter(any),
+    shares=st.lists(st.floats(0, 1), min_size=1, max_size=5),
+)
+def test_quantiles_found_part_by_part_are_those_of_all_values(parts, shares):
+    values = [np.array(part, np.float64) for part in parts]
+    with np.errstate(all="ignore"):
+        expected = np.quantile(np.concatenate(values), shares)
+    found = quantiles(lambda: values, shares)
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_what_is_counted_part_by_part_is_what_the_whole_table_says(rows):
+    labels = np.random.default_rng(4).integers(0, 60, (9, 12, 15))
+    labels[:, :6, :6] = 1
+    whole = measure(labels, np.zeros((1, *labels.shape)), voxel_size=(2.0, 0.5, 0.5))
+    whole["frame"] = 0
+
+    def parts(columns):
+        return [whole[columns][k : k + rows] for k in range(0, len(whole), rows)]
+
+    found, sizes = tally(parts, labels.shape), whole["num_voxels"]
+    largest = whole.iloc[sizes.argmax()]
+    assert found.n == len(whole)
+    assert found.voxels == (labels > 0).sum()
+    assert found.touching == whole["touches_border"].sum()
+    assert found.median_voxels == sizes.median()
+    assert found.small == (sizes < sizes.median() / 10).sum()
+    assert found.largest == {name: largest[name] for name in found.largest}
+    for axis, name in enumerate("zyx"):
+        first, last = whole[f"bbox_min_{name}"], whole[f"bbox_max_{name}"]
+        assert found.extent[axis] == (last - first).median()
+        for plane in range(labels.shape[axis]):
+            assert found.crossing[axis][plane] == ((first <= plane) & (plane < last)).sum()
+    centroids = whole[[f"centroid_{axis}" for axis in "zyx"]].to_numpy()
+    squares = (((centroids - (3, 5, 9)) * (2.0, 0.5, 0.5)) ** 2).sum(axis=1)
+    assert np.array_equal(nearest(parts, (3, 5, 9), (2.0, 0.5, 0.5)), centroids[squares.argmin()])
+
+
+TRIED = {
+    "stitch": [
+        {
+            "begin": "2026-11-22 10:00:00",
+            "end": "2026-11-22 10:00:05",
+            "node": "n1",
+            "slurm_job": "",
+            "seconds": 5.0,
+            "error": "",
+        }
+    ],
+    "predict-3": [
+        {"begin": "2026-11-22 09:00:00", "node": "n2", "slurm_job": "17"},
+        {
+            "begin": "2026-11-22 09:10:00",
+            "end": "2026-11-22 09:20:00",
+            "node": "n3",
+            "slurm_job": "18",
+            "seconds": 600.0,
+            "error": "the disk is full",
+        },
+        {
+            "begin": "2026-11-22 09:30:00",
+            "end": "2026-11-22 09:31:00",
+            "node": "n1",
+            "slurm_job": "19",
+            "seconds": 60.0,
+            "error": "",
+            "found": 30,
+            "computed": 10,
+        },
+    ],
+}
+
+
+def test_jobs_that_were_tried_again_are_told_attempt_by_attempt(page_of):
+    text = Page(page_of(LABELS, attempts=TRIED)).text
+    assert "1 job was tried more than once." in text
+    assert (
+        "predict-3 1 of 3 2026-11-22 09:00:00 n2, SLURM job 17 unknown ended without a word: "
+        "killed, cancelled, out of memory or out of time "
+        "predict-3 2 of 3 2026-11-22 09:10:00 n3, SLURM job 18 10 min 00 s the disk is full "
+        "predict-3 3 of 3 2026-11-22 09:30:00 n1, SLURM job 19 1 min 00 s done; of 40 pieces of "
+        "work 30 were there already"
+    ) in text
+    assert "stitch 1 of" not in text
+    assert "No job was tried twice." in Page(page_of(LABELS)).text
 
 
 def test_outlines_are_where_cells_end_in_the_colour_of_each():
@@ -390,7 +491,7 @@ def test_a_cut_is_read_from_the_finest_level_that_fits(tmp_path, axis, index, pi
     volume = np.random.default_rng(2).integers(0, 99, (1, 24, 40, 80)).astype(np.uint8)
     factors = [(1, 1, 1), (1, 2, 2)]
     levels = stored(tmp_path, volume, steps=factors)
-    found = cut(levels, factors, axis=axis, index=index, channel=0, pixels=pixels)
+    found = cut(levels, factors, axis=axis, index=index, leading=(0,), pixels=pixels)
     plane = np.take(levels[level][0], index // factors[level][axis], axis)
     strides = [-(-n // pixels) for n in plane.shape]
     assert max(strides) == step
@@ -401,7 +502,7 @@ def test_a_cut_is_read_from_the_finest_level_that_fits(tmp_path, axis, index, pi
 def test_projections_do_not_depend_on_the_slabs(tmp_path, monkeypatch, slab):
     volume = np.random.default_rng(3).integers(0, 10**6, (2, 24, 40, 80)).astype(np.uint32)
     monkeypatch.setattr(pictures, "SLAB_VOXELS", slab)
-    found = project(stored(tmp_path, volume), channel=1)
+    found = project(stored(tmp_path, volume), leading=(1,))
     assert np.array_equal(found[0], volume[1].max(axis=0))
     assert np.array_equal(found[1], volume[1].max(axis=1))
 

@@ -66,6 +66,12 @@ def test_memory_follows_tile_dtype_channels_and_model(stage, changed):
     )
 
 
+def test_a_report_asks_for_the_same_however_many_cells_there_are():
+    larger = replace(KNOWN, shape=(1, 50_000, 2000, 2000))
+    asked = {resources.memory("report", load, threads=1) for load in (LOAD, KNOWN, larger)}
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("stage", resources.SHARED)
 def test_time_follows_the_tiles_of_a_job(stage):
     longer = replace(KNOWN, shape=(1, 50_000, 2000, 2000))

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import settings
+from mosaicell.composed import Part
 from running import ROOT, write_sheet
 
 CARD = {"name": "nuclei-3d", "threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
@@ -26,7 +27,7 @@ def test_the_shipped_configuration_spells_out_the_defaults():
 def keys(rules, before=""):
     for name, rule in rules["properties"].items():
         yield before + name, rule
-        if rule.get("type") == "object":
+        if "properties" in rule and "maxProperties" not in rule:
             yield from keys(rule, f"{before}{name}.")
 
 
@@ -38,7 +39,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         if rule.get("type") != "object":
             assert f"`{key}`" in readme, key
     for key, rule in keys(settings.schema("config")):
-        assert "default" in rule, key
+        assert "default" in rule or key == "track.max_distance", key
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,20 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         (
             {"segment": {"sigma": {"um": float("inf")}}},
             "sigma.um is Infinity; allowed is null,",
+        ),
+        ({"export": "ctc"}, 'export is "ctc"; allowed is a list of different values, each ctc or'),
+        ({"export": ["xml"]}, 'export is "xml"; allowed is a list of different values, each ctc'),
+        ({"export": ["ctc", "ctc"]}, 'export is ["ctc", "ctc"]; allowed is a list of different'),
+        ({"track": True}, "track is true; allowed is a section of keys or null"),
+        ({"track": {}}, "track.max_distance is missing; allowed is a number above 0 (a c"),
+        (
+            {"track": {"max_distance": 0}},
+            "track.max_distance is 0; allowed is a number above 0 (a c",
+        ),
+        ({"track": {"max_distanse": 3}}, "write 'max_distance' if that is meant"),
+        (
+            {"track": {"max_distance": 1, "formats": ["csv"]}},
+            'track.formats is "csv"; allowed is a',
         ),
         ({"segment": {"sigma": {"voxel": 33}}}, "33; allowed is null, {um: ...} or {voxel: ...}"),
         ({"segment": {"sigma": {"voxel": [0, 0, 33]}}}, "voxel is 33; allowed is null, {um: ...}"),
@@ -102,8 +117,65 @@ def test_a_sheet_is_read_with_its_types(tmp_path, monkeypatch):
     assert list(samples) == ["a", "b"]
     assert samples["a"].voxel_size == (2.0, 0.1, 0.1)
     assert (samples["a"].channel, samples["a"].diameter) == (1, 4.5)
-    assert samples["b"].voxel_size is samples["b"].landscape is samples["b"].diameter is None
+    assert samples["b"].voxel_size is samples["b"].diameter is None
+    assert (samples["b"].image, samples["b"].landscape) == ((Part("a.tif"),), ())
     assert samples["b"].channel == 0
+    assert settings.read_samples(str(sheet), "results", channel=3)["b"].channel == 3
+
+
+def test_rows_of_one_sample_are_its_frames_and_channels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"sample": "a", "image": f"{c}{t}.tif", "frame": t, "as_channel": c, "truth": f"0{t}.tif"}
+        for t in (1, 0)
+        for c in (0, 1)
+    ]
+    for row in rows:
+        (tmp_path / row["image"]).touch()
+    sheet = write_sheet(tmp_path / "samples.tsv", rows)
+    (sample,) = settings.read_samples(str(sheet), "results").values()
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert sample.image == tuple(Part(f"{c}{t}.tif", t, c) for t, c in places)
+    assert sample.truth == (Part("00.tif", 0), Part("01.tif", 1))
+    assert sample.landscape == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"frame": 0}, {}], "came before"),
+        ([{"frame": 0}, {"frame": 0}], "has 2 files for frame 0"),
+        ([{"frame": 0}, {"frame": 2}], "has the frames 0, 2 but no frame 1"),
+        ([{"as_channel": 1}], "has the channels 1 but no channel 0"),
+        ([{"frame": 0}, {"as_channel": 0}], "a number of the frame and files without"),
+        (
+            [{"frame": 0, "as_channel": 0}, {"frame": 1, "as_channel": 0}, {"frame": 0}],
+            "without",
+        ),
+        (
+            [{"frame": t, "as_channel": c} for t, c in [(0, 0), (0, 1), (1, 1)]],
+            "has no file for frame 1, channel 0",
+        ),
+        ([{"frame": 0, "diameter": 4}, {"frame": 1, "diameter": 5}], "not those of its other rows"),
+        ([{"frame": 0, "channel": 1}, {"frame": 1}], "not those of its other rows"),
+        ([{"frame": 0, "truth": "a.tif"}, {"frame": 1}], "came for 1 of 2 frames"),
+        (
+            [{"as_channel": 0, "truth": "a.tif"}, {"as_channel": 1, "truth": "b.tif"}],
+            "truth of sample 'a' has 2 files for the same image",
+        ),
+        ([{"frame": -1}], "frame is -1"),
+    ],
+)
+def test_rows_that_make_no_whole_sample_are_refused(tmp_path, monkeypatch, rows, said):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).touch()
+    rows = [{"sample": "a", "image": "a.tif"} | row for row in rows]
+    with pytest.raises(settings.SettingsError) as refusal:
+        settings.read_samples(str(write_sheet(tmp_path / "samples.tsv", rows)), "results")
+    assert said in str(refusal.value)
+    assert "allowed" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +252,7 @@ def test_the_listing_of_a_folder_changes_with_a_file_in_it(tmp_path):
     assert settings.listing(str(tmp_path)) == first
     plane.write_bytes(b"other")
     assert settings.listing(str(tmp_path)) != first
-    assert settings.listing(str(plane)) == settings.listing(None) == ""
+    assert settings.listing(str(plane)) == ""
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", None])
@@ -193,8 +265,8 @@ def test_what_is_no_table_with_tabs_is_refused(tmp_path, content):
 
 
 def sample(**given):
-    known = {"name": "a", "image": "a.tif", "landscape": None, "truth": None, "voxel_size": None}
-    return settings.Sample(**known | {"channel": 0, "diameter": None} | given)
+    known = {"name": "a", "image": (Part("a.tif"),), "landscape": (), "truth": ()}
+    return settings.Sample(**known | {"voxel_size": None, "channel": 0, "diameter": None} | given)
 
 
 LABELLED = {"image": "a.tif", "labels": "l.tif", "split": "train"}
@@ -261,14 +333,14 @@ def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
 def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():
     config = settings.read_config({"segment": {"persistence": 1}})
     with pytest.raises(settings.SettingsError, match=r"segment\.threshold is null"):
-        settings.fill_from_model(config, {"a": sample(landscape="l.tif")}, CARD)
+        settings.fill_from_model(config, {"a": sample(landscape=(Part("l.tif"),))}, CARD)
 
 
 def test_the_diameter_of_a_sample_goes_before_that_of_the_configuration():
     config = settings.read_config({"predict": {"diameter": 9}})
     assert settings.diameter(config, sample()) == 9
     assert settings.diameter(config, sample(diameter=4.0)) == 4
-    assert settings.diameter(config, sample(diameter=4.0, landscape="l.tif")) is None
+    assert settings.diameter(config, sample(diameter=4.0, landscape=(Part("l.tif"),))) is None
 
 
 @pytest.mark.parametrize(
@@ -315,6 +387,18 @@ def test_a_length_in_um_needs_the_voxel_size_from_the_image_or_the_sheet(
     assert settings.needs_voxel_size(config, sample(**of_sample)) == needed
 
 
+def test_tracking_needs_the_voxel_size_and_laptrack(monkeypatch):
+    config = settings.read_config({"track": {"max_distance": 5}})
+    assert config["track"]["gap_distance"] is None
+    assert config["track"]["formats"] == ["ctc", "geff"]
+    assert settings.needs_voxel_size(config, sample())
+    assert not settings.needs_voxel_size(config, sample(voxel_size=(1.0, 1.0, 1.0)))
+    monkeypatch.setattr(settings, "find_spec", lambda _: None)
+    settings.check_track(settings.read_config({}))
+    with pytest.raises(settings.SettingsError, match=r"laptrack is not installed.*pip "):
+        settings.check_track(config)
+
+
 def test_table_and_report_say_by_how_much_was_smoothed():
     config = settings.read_config({"segment": {"sigma": {"um": [1, 0.5, 0.5]}}})
     said = json.loads(settings.origin(config, sample(), CARD)["parameters"])
@@ -344,7 +428,9 @@ def test_the_code_of_a_rule_is_all_that_its_script_imports_and_no_more():
 
 def test_every_rule_lists_the_code_of_its_own_script():
     for rules in sorted((ROOT / "workflow").glob("*.smk")):
-        for rule in rules.read_text(encoding="utf-8").split("\nrule ")[1:]:
+        for rule in (
+            rules.read_text(encoding="utf-8").replace("    rule ", "rule ").split("\nrule ")[1:]
+        ):
             script = rule.split("../scripts/")[1].split(".py")[0]
             makes_something = "    output:\n" in rule
             assert (f'code=code("{script}")' in rule) == makes_something

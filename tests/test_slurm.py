@@ -5,6 +5,8 @@ start, so one run has all faults.
 """
 
 import itertools
+import os
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +23,7 @@ from running import ROOT, command, products, run, write_sheet
 MISSING = slurm_cluster.missing()
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
+WITHOUT_ACCOUNTING = slurm_cluster.missing(accounting=True)
 NODES = 4
 SEGMENT = {"threshold": 0.25, "persistence": 0.08, "min_size": 20}
 VOXEL_SIZE = {"voxel_size_z": 1.0, "voxel_size_y": 0.5, "voxel_size_x": 0.5}
@@ -36,6 +39,18 @@ def cluster(tmp_path_factory):
     """A cluster of four nodes, whose user the tests are."""
     folder = tmp_path_factory.mktemp("slurm")
     with slurm_cluster.cluster(folder, nodes=NODES) as running, pytest.MonkeyPatch.context() as at:
+        at.setenv("PATH", running.path)
+        yield running
+
+
+@pytest.fixture
+def accounting_cluster(tmp_path_factory):
+    """A cluster of one node that keeps its jobs in a database, whose user the test is."""
+    folder = tmp_path_factory.mktemp("dbd")
+    with (
+        slurm_cluster.cluster(folder, nodes=1, accounting=True) as running,
+        pytest.MonkeyPatch.context() as at,
+    ):
         at.setenv("PATH", running.path)
         yield running
 
@@ -112,6 +127,11 @@ def test_a_run_through_all_that_clusters_do_ends_like_one_on_one_machine(
 ):
     folder = tmp_path / "run"
     config = configuration(folder, image, jobs=NODES, tile=[32, 33, 21])
+    # Three jobs come to a halt as they write their last file: nobody reads from a pipe there.
+    halted = [folder / f"results/work/a/predict/.{job}.json.part" for job in range(3)]
+    halted[0].parent.mkdir(parents=True)
+    for pipe in halted:
+        os.mkfifo(pipe)
     # A first attempt at segment has too little memory: SLURM kills it.
     started = Running(folder, config, "--set-resources", "segment:mem_mb=900 * attempt - 800")
 
@@ -121,16 +141,37 @@ def test_a_run_through_all_that_clusters_do_ends_like_one_on_one_machine(
 
     at_once = started.wait(four_predict)
     assert {job["node"] for job in at_once} == {"n1", "n2", "n3", "n4"}
-    cancelled, on_dying_node, too_slow, _ = at_once
+    cancelled, on_dying_node, too_slow, _ = sorted(at_once, key=lambda job: job["comment"])
+    logs = folder / "results/work/a/logs"
+    for job in range(3):
+        started.wait((logs / f"predict-{job}.attempts.json").exists)
     cluster.call("scancel", "--signal=STOP", "--full", too_slow["id"])
     cluster.call("scontrol", "update", f"JobId={too_slow['id']}", "TimeLimit=0")
     cluster.call("scancel", cancelled["id"])
     cluster.fail(on_dying_node["node"])
+    for pipe in halted[:2]:
+        pipe.unlink()
+
+    def is_over():
+        over = {job["id"] for job in cluster.jobs("timeout")}
+        return too_slow["id"] in over - {job["id"] for job in cluster.jobs("completing")}
+
+    # SLURM lets it go on before it kills it: it must not come to its end by that.
+    started.wait(is_over)
+    halted[2].unlink()
 
     assert started.end() == 0, started.log.read_text()
     assert products(folder, "a") == local
     report = (folder / "results/a/report.html").read_text()
     assert "No seam is visible where tiles meet." in report
+    for job in (cancelled, on_dying_node, too_slow):
+        number = job["comment"].rpartition("_")[2]
+        rows = re.findall(rf'<tr><th scope="row">predict-{number}</th>.*</tr>', report)
+        assert len(rows) == 2
+        assert "1 of 2" in rows[0]
+        assert f">{job['node']}, SLURM job {job['id']}<" in rows[0]
+        assert "ended without a word" in rows[0]
+        assert ">done" in rows[1]
 
     jobs = cluster.jobs()
     by_comment = itertools.groupby(
@@ -172,6 +213,25 @@ def test_a_run_that_is_interrupted_takes_its_jobs_back_and_goes_on(tmp_path, clu
     run(folder, config, *PROFILE, target)
     assert (folder / target).exists()
     assert "Nothing to be done" in run(folder, config, *PROFILE, target)
+
+
+@pytest.mark.skipif(bool(WITHOUT_ACCOUNTING), reason=WITHOUT_ACCOUNTING)
+def test_with_accounting_a_cancelled_job_is_noticed_and_sacct_can_be_asked_too(
+    tmp_path, accounting_cluster, image
+):
+    folder, target = tmp_path / "run", "results/work/a/ingest.json"
+    config = configuration(folder, image, jobs=1, tile=[256, 256, 256])
+    started = Running(folder, config, target)
+    (first,) = started.wait(lambda: of_rule(accounting_cluster.jobs("running"), "ingest"))
+    accounting_cluster.call("scancel", first["id"])
+    assert started.end() == 0, started.log.read_text()
+    # Of a job that is cancelled, the plugin would not know what sacct says of it.
+    run(folder, config, *PROFILE, "--slurm-status-command=sacct", "--forcerun=ingest", target)
+    kept = accounting_cluster.call(
+        "sacct", "-X", "--noheader", "--parsable2", "--format=State", "--starttime=now-1days"
+    )
+    states = [state.split()[0] for state in kept.splitlines()]
+    assert states == ["CANCELLED", "COMPLETED", "COMPLETED"]
 
 
 def test_only_predict_asks_for_a_gpu(tmp_path, image):

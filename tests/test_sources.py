@@ -192,14 +192,15 @@ TWO_CHANNEL_FORMATS = {
 
 
 def whole(source) -> np.ndarray:
-    box = Box((0, 0, 0), source.shape[1:])
-    return np.stack([source.read(c, box) for c in range(source.shape[0])])
+    """The channels of the first frame."""
+    box = Box((0, 0, 0), source.volume)
+    return np.stack([source.read(0, c, box) for c in range(source.shape[1])])
 
 
 @pytest.mark.parametrize("write", ONE_CHANNEL_FORMATS.values(), ids=ONE_CHANNEL_FORMATS)
 def test_every_format_gives_the_same_voxels(write, tmp_path):
     source = open_source(write(tmp_path))
-    assert source.shape == (1, *VOLUME.shape)
+    assert source.shape == (1, 1, *VOLUME.shape)
     assert source.dtype == np.uint16
     assert source.dtype.isnative
     np.testing.assert_array_equal(whole(source)[0], VOLUME)
@@ -208,13 +209,13 @@ def test_every_format_gives_the_same_voxels(write, tmp_path):
         Box((6, 44, 51), (7, 45, 52)),
         Box((0, 16, 16), (1, 32, 32)),
     ):
-        np.testing.assert_array_equal(source.read(0, box), VOLUME[box.slices])
+        np.testing.assert_array_equal(source.read(0, 0, box), VOLUME[box.slices])
 
 
 @pytest.mark.parametrize("write", TWO_CHANNEL_FORMATS.values(), ids=TWO_CHANNEL_FORMATS)
 def test_every_format_gives_the_same_channels(write, tmp_path):
     source = open_source(write(tmp_path))
-    assert source.shape == TWO_CHANNELS.shape
+    assert source.shape == (1, *TWO_CHANNELS.shape)
     np.testing.assert_array_equal(whole(source), TWO_CHANNELS)
 
 
@@ -226,10 +227,10 @@ def test_the_samples_of_a_pixel_are_channels(planarconfig, compression, tmp_path
     options = {"photometric": "rgb", "planarconfig": planarconfig, "compression": compression}
     tifffile.imwrite(tmp_path / "a.tif", stored, **options)
     source = open_source(tmp_path / "a.tif")
-    assert source.shape == (3, 1, 20, 31)
+    assert source.shape == (1, 3, 1, 20, 31)
     np.testing.assert_array_equal(whole(source)[:, 0], colour.transpose(2, 0, 1))
     box = Box((0, 3, 4), (1, 18, 30))
-    np.testing.assert_array_equal(source.read(2, box)[0], colour[3:18, 4:30, 2])
+    np.testing.assert_array_equal(source.read(0, 2, box)[0], colour[3:18, 4:30, 2])
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,7 @@ def test_a_2d_image_is_one_plane(tmp_path):
         tmp_path / "a.tif", VOLUME[0], metadata={"unit": "um"}, imagej=True, resolution=(4, 2)
     )
     source = open_source(tmp_path / "a.tif")
-    assert source.shape == (1, 1, *VOLUME.shape[1:])
+    assert source.shape == (1, 1, 1, *VOLUME.shape[1:])
     assert source.voxel_size == pytest.approx((1.0, 0.5, 0.25))
 
 
@@ -328,16 +329,6 @@ def test_only_planes_that_are_one_compressed_strip_are_read_whole(tmp_path):
     assert not is_whole("zlib in strips with predictor")
     assert not is_whole("plain")
     assert not is_whole("OME-Zarr 0.5")
-
-
-def write_time_series(path: Path) -> Path:
-    tifffile.imwrite(path / "a.tif", VOLUME, imagej=True, metadata={"axes": "TYX"})
-    return path / "a.tif"
-
-
-def write_zarr_time_series(path: Path) -> Path:
-    zarr.create_array(path / "a.zarr", data=VOLUME[:, None, None])
-    return path / "a.zarr"
 
 
 def write_odd_shape(path: Path) -> Path:
@@ -429,14 +420,12 @@ def write_broken_zarr(path: Path) -> Path:
         (write_png, "a.png is not an image that can be read; allowed are TIFF"),
         (write_text, "a.tif is damaged, cut off or no TIFF"),
         (write_nothing, "a.tif is damaged, cut off or no TIFF"),
-        (write_time_series, "7 time points; allowed is one frame"),
-        (write_zarr_time_series, "7 time points; allowed is one frame"),
         (write_odd_shape, "plane7.tif is 44x52 uint16, but plane5.tif is 45x52 uint16"),
         (write_odd_dtype, "plane10.tif is 45x52 int32, but plane5.tif is 45x52 uint16"),
         (write_uneven_channels, r"different numbers of planes \(ch0: 7, ch10: 6\)"),
         (write_stacks_in_folder, "holds 7 planes; allowed is one plane a file in a folder"),
         (write_two_images, "holds 2 images, the first 7x45x52 uint16 and another 45x52"),
-        (write_five_axes, r"2x3x2 \(QQQ\) besides y and x; allowed are channels and z"),
+        (write_five_axes, r"2x3x2 \(QQQ\) besides y and x; allowed are time, channels and z"),
         (write_complex, "dtype complex64; allowed are integers and floats"),
         (write_complex_zarr, "dtype complex64; allowed are integers and floats"),
         (write_bare_group, "without an OME-Zarr image; .*it holds inner"),
@@ -484,18 +473,18 @@ def test_a_damaged_strip_is_refused_when_it_is_read(tmp_path):
         file.seek(place)
         file.write(b"\xff" * 100)
     source = open_source(path)
-    source.read(0, Box((0, 0, 0), (3, 45, 52)))
+    source.read(0, 0, Box((0, 0, 0), (3, 45, 52)))
     with pytest.raises(ValueError, match="cannot be read or unpacked"):
-        source.read(0, Box((3, 0, 0), (4, 45, 52)))
+        source.read(0, 0, Box((3, 0, 0), (4, 45, 52)))
 
 
 def test_a_damaged_zarr_chunk_is_refused_when_it_is_read(tmp_path):
     path = write_zarr_array(tmp_path)
     (path / "c" / "2" / "0" / "0").write_bytes(b"damaged")
     source = open_source(path)
-    source.read(0, Box((0, 0, 0), (2, 45, 52)))
+    source.read(0, 0, Box((0, 0, 0), (2, 45, 52)))
     with pytest.raises(ValueError, match="cannot be read or unpacked"):
-        source.read(0, Box((2, 0, 0), (3, 45, 52)))
+        source.read(0, 0, Box((2, 0, 0), (3, 45, 52)))
 
 
 @pytest.mark.parametrize(

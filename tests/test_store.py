@@ -5,6 +5,8 @@ import os
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mosaicell.geometry import Box
 from mosaicell.store import (
@@ -162,6 +164,55 @@ def test_arrays_come_back_from_a_file_and_damage_is_refused(tmp_path):
         (tmp_path / "a").write_bytes(damaged)
         with pytest.raises(ValueError, match="is damaged"):
             read_arrays(tmp_path / "a")
+
+
+DTYPES = ["?", "u1", "<u2", ">i4", "<i8", "<f4", "<f8", "<U3", "S2"]
+
+
+@given(
+    arrays=st.dictionaries(
+        st.text(max_size=4),
+        st.tuples(st.sampled_from(DTYPES), st.lists(st.integers(0, 4), max_size=3), st.booleans()),
+        max_size=4,
+    )
+)
+def test_arrays_of_any_type_shape_and_order_come_back_and_can_be_changed(tmp_path_factory, arrays):
+    path = tmp_path_factory.getbasetemp() / "any.arrays"
+    rng = np.random.default_rng(0)
+    made = {
+        name: np.asarray(rng.integers(0, 99, shape), order="F" if is_turned else "C").astype(dtype)
+        for name, (dtype, shape, is_turned) in arrays.items()
+    }
+    write_arrays(path, made)
+    found = read_arrays(path)
+    assert list(found) == list(made)
+    for name, array in made.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        assert np.array_equal(found[name], array)
+        assert found[name].flags.writeable
+        assert found[name].flags.aligned
+
+
+def test_a_file_of_arrays_that_lost_a_bit_anywhere_is_refused_or_says_the_same(tmp_path):
+    path, ids = tmp_path / "a", np.arange(7)
+    write_arrays(path, {"ids": ids, "empty": np.empty((0, 3))})
+    content = path.read_bytes()
+    for at in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[at // 8] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_arrays(path)
+        except DamagedError:
+            continue
+        assert list(found) == ["ids", "empty"]
+        assert np.array_equal(found["ids"], ids)
+
+
+def test_arrays_of_objects_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="arrays of objects came; allowed are"):
+        write_arrays(tmp_path / "a", {"a": np.array([{}])})
 
 
 def test_the_checksum_of_files_follows_content_and_order_and_needs_all(tmp_path):

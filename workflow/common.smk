@@ -8,11 +8,14 @@ from snakemake.exceptions import WorkflowError
 
 try:
     config.update(settings.read_config(config))
-    SAMPLES = settings.read_samples(config["samples"], config["results"])
+    SAMPLES = settings.read_samples(
+        config["samples"], config["results"], config["predict"]["channel"]
+    )
     WEIGHTS, CARD = model.find(config["predict"]["model"])
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
+    settings.check_track(config)
     LABELLED = settings.read_training(config["train"]["data"])
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
@@ -21,8 +24,13 @@ JOBS = range(config["tile"]["jobs"])
 RESULTS = Path(config["results"])
 STORE = RESULTS / "{sample}" / "{sample}.ome.zarr"
 TABLE = RESULTS / "{sample}" / "cells.parquet"
+FRAMES = RESULTS / "{sample}" / "frames.parquet"
 REPORT = RESULTS / "{sample}" / "report.html"
 SCORES = RESULTS / "{sample}" / "scores.json"
+EXPORT = RESULTS / "{sample}" / "export" / "{format}" / "about.json"
+TRACKS = RESULTS / "{sample}" / "tracks.parquet"
+TRACKED = RESULTS / "{sample}" / "tracks" / "{format}" / "about.json"
+FORMATS = settings.schema("config")["properties"]["export"]["items"]["enum"]
 WORK = RESULTS / "work" / "{sample}"
 MODELS = RESULTS / "models"
 SUMMARY = WORK / "ingest.json"
@@ -32,6 +40,7 @@ LANDSCAPE = WORK / "landscape.zarr"
 wildcard_constraints:
     sample="|".join(SAMPLES),
     job="[0-9]+",
+    format="[a-z]+",
     model="[A-Za-z0-9][A-Za-z0-9_-]*",
 
 
@@ -45,9 +54,14 @@ def of_sample(field):
     return lambda wildcards: getattr(SAMPLES[wildcards.sample], field)
 
 
+def paths(field):
+    """The files or folders of a column of the sample sheet, as a function of a rule's wildcards."""
+    return lambda wildcards: [part.path for part in getattr(SAMPLES[wildcards.sample], field)]
+
+
 def listing(field):
-    """What is in the folder that the sample sheet names, as a function of a rule's wildcards."""
-    return lambda wildcards: settings.listing(getattr(SAMPLES[wildcards.sample], field))
+    """What is in the folders that the sample sheet names, as a function of a rule's wildcards."""
+    return lambda wildcards: settings.listings(getattr(SAMPLES[wildcards.sample], field))
 
 
 def earlier(stage):

@@ -2,7 +2,7 @@
 rule evaluate_truth:
     input:
         summary=SUMMARY,
-        truth=of_sample("truth"),
+        truth=paths("truth"),
         code=code("evaluate_truth"),
     output:
         WORK / "truth.json",
@@ -15,6 +15,7 @@ rule evaluate_truth:
         mem_mb=memory("evaluate_truth"),
         runtime=runtime("evaluate_truth"),
     params:
+        truth=of_sample("truth"),
         listing=listing("truth"),
     script:
         "../scripts/evaluate_truth.py"
@@ -25,7 +26,7 @@ rule evaluate:
         labels=STORE / "labels/cells/zarr.json",
         table=TABLE,
         checked=WORK / "truth.json",
-        truth=of_sample("truth"),
+        truth=paths("truth"),
         code=code("evaluate"),
     output:
         report(
@@ -41,5 +42,7 @@ rule evaluate:
     resources:
         mem_mb=memory("evaluate"),
         runtime=runtime("evaluate"),
+    params:
+        truth=of_sample("truth"),
     script:
         "../scripts/evaluate.py"

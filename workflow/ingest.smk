@@ -1,8 +1,8 @@
 # ingest: image files -> OME-Zarr pyramid, histogram, and the array that will hold the landscape.
 rule ingest:
     input:
-        image=of_sample("image"),
-        landscape=lambda wildcards: SAMPLES[wildcards.sample].landscape or [],
+        image=paths("image"),
+        landscape=paths("landscape"),
         code=code("ingest"),
     output:
         group=STORE / "zarr.json",
@@ -19,6 +19,8 @@ rule ingest:
         mem_mb=memory("ingest"),
         runtime=runtime("ingest"),
     params:
+        image=of_sample("image"),
+        landscape=of_sample("landscape"),
         voxel_size=of_sample("voxel_size"),
         channel=of_sample("channel"),
         image_listing=listing("image"),

@@ -1,5 +1,7 @@
 # One run at a time at the results of a sample, from wherever it was started. No rules here.
-from mosaicell.lock import lock
+import sys
+
+from mosaicell.lock import doubt, lock
 
 HELD = []  # the lock files, open for as long as this run lasts
 
@@ -17,4 +19,11 @@ onstart:
             raise WorkflowError(
                 f"sample {sample!r} is being worked on by another run with the same results "
                 f"({RESULTS.resolve()}); allowed is one at a time: wait until it has ended, or end it"
+            )
+    for held in HELD[:1]:  # they are all on the disk of the results
+        if why := doubt(held):
+            print(
+                f"Careful: nothing keeps a second run from the results in {RESULTS.resolve()}, since "
+                f"their file system {why}; start no other one until this one has ended",
+                file=sys.stderr,
             )

@@ -57,6 +57,7 @@ rule measure:
         code=code("measure"),
     output:
         table=TABLE,
+        frames=FRAMES,
         labels=STORE / "labels/cells/zarr.json",
     log:
         WORK / "logs/measure.log",

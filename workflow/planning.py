@@ -13,7 +13,7 @@ from math import prod
 
 import resources
 import settings
-from mosaicell.sources import open_source
+from mosaicell.sources import open_parts
 from resources import GPU_SPEED, SHARED, SPEEDS, THREADS, Load
 
 STAGES = (
@@ -49,13 +49,14 @@ def look(config: dict, sample: settings.Sample, card: dict) -> Load:
     Raises
     ------
     ValueError
-        If a file cannot be opened, see `mosaicell.sources.open_source`.
+        If a file cannot be opened, see `mosaicell.sources.open_parts`.
     """
-    image = open_source(sample.image)
-    brought = open_source(sample.landscape).dtype.itemsize if sample.landscape else 2
+    image = open_parts(sample.image)
+    brought = open_parts(sample.landscape).dtype.itemsize if sample.landscape else 2
     return replace(
         resources.load(config, sample, card),
-        shape=image.shape,
+        shape=image.shape[1:],
+        frames=image.frames,
         itemsize=min(4, image.dtype.itemsize),
         landscape_itemsize=brought,
         voxel_size=sample.voxel_size or image.voxel_size,
@@ -159,6 +160,7 @@ def _table(load: Load, names: list[str], threads: dict[str, int]) -> str:
     shape = " x ".join(f"{n:,}" for n in load.shape[1:])
     plural = "s" if load.shape[0] > 1 else ""
     head = f"{who}: {shape} voxels (z, y, x), {load.shape[0]} channel{plural}"
+    head += f", {load.frames:,} frames" if load.frames else ""
     text = "\n".join([head, *lines])
     return text + _advice(load, longest)
 

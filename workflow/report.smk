@@ -8,7 +8,7 @@ rule report:
         written=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
         scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
         code=code("report"),
-        template=str(settings.SCHEMAS.parent / "mosaicell" / "report.html.j2"),
+        template=str(settings.SCHEMAS.parent / "mosaicell" / "report" / "page.html.j2"),
     output:
         report=report(
             REPORT,

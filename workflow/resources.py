@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 import settings
+from mosaicell.exports.ctc import BLOCK_VOXELS
 from mosaicell.geometry import Grid, Triple, VoxelSize, cube
 from mosaicell.ingest import BAND_BYTES
 from mosaicell.jobs.stitch import NEIGHBOURS_IN_MEMORY
@@ -39,8 +40,15 @@ TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is f
 # Dense nuclei of 12 voxels in diameter. Most samples have fewer.
 VOXELS_PER_CELL = 2000
 # Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py), 735
-# in the table of 1.25 * 10^6 cells with two channels, 400 when that is read for the report.
-BYTES_PER_CELL = {"stitch": 100, "measure": 800, "report": 500, "evaluate": 500}
+# in the table of 1.25 * 10^6 cells with two channels.
+BYTES_PER_CELL = {
+    "stitch": 100,
+    "measure": 800,
+    "evaluate": 500,
+    "export": 500,
+    "track": 15000,  # with some thousand cells a frame; laptrack's distances grow with their square
+    "track_export": 500,
+}
 # Voxels per second and thread, start-up included, rounded down. predict: of the model's grid, on
 # a CPU; stitch: 10^10 voxels of the made-up volume; the others: of the noise, as above.
 SPEEDS = {
@@ -54,6 +62,9 @@ SPEEDS = {
     "measure": 500e6,
     "report": 500e6,
     "evaluate": 8e6,
+    "export": 5e6,
+    "track": 5e6,
+    "track_export": 5e6,
 }
 GPU_SPEED = 5e6  # voxels of the model per second and GPU: assumed, not measured
 # Of the others a job has one thread: many small jobs find a place sooner than few large ones.
@@ -86,6 +97,8 @@ class Load:
         The section of the configuration.
     shape : tuple of int or None
         (c, z, y, x); None if it is not known yet, like the dtypes and the voxel size.
+    frames : int or None
+        None for an image without time.
     itemsize, landscape_itemsize : int
         Bytes of a voxel; four if not known.
     voxel_size : tuple of float or None
@@ -99,13 +112,19 @@ class Load:
     diameter: float | None
     train: dict
     shape: tuple[int, int, int, int] | None = None
+    frames: int | None = None
     itemsize: int = 4
     landscape_itemsize: int = 4
     voxel_size: VoxelSize | None = None
 
     @property
     def voxels(self) -> int:
-        """Voxels of one channel."""
+        """Voxels of one channel, in all frames."""
+        return self.frame_voxels * (self.frames or 1)
+
+    @property
+    def frame_voxels(self) -> int:
+        """Voxels of one channel in a frame."""
         return prod(self.shape[1:])
 
     @property
@@ -150,6 +169,7 @@ def load(
         landscape = said.get("landscape", {"dtype": "uint16"})
         known = {
             "shape": tuple(said["shape"]),
+            "frames": said["frames"],
             "itemsize": np.dtype(said["dtype"]).itemsize,
             "landscape_itemsize": np.dtype(landscape["dtype"]).itemsize,
             "voxel_size": said["voxel_size"],
@@ -170,11 +190,12 @@ def units(stage: str, load: Load) -> tuple[int, str]:
     """How many units of work a stage has in a sample, and what they are."""
     volume = load.shape[1:]
     if stage == "ingest":
-        return load.shape[0] * -(-volume[0] // cube(volume, CHUNK_VOXELS)[0]), "slabs"
+        slabs = -(-volume[0] // cube(volume, CHUNK_VOXELS)[0])
+        return (load.frames or 1) * load.shape[0] * slabs, "slabs"
     if stage in ("predict", "measure_labels"):
-        return len(Grid(volume, cube(volume, SHARD_VOXELS))), "shards"
+        return len(Grid(volume, cube(volume, SHARD_VOXELS), load.frames)), "shards"
     if stage in SHARED:
-        return len(Grid(volume, load.tile)), "tiles"
+        return len(Grid(volume, load.tile, load.frames)), "tiles"
     return 1, "sample"
 
 
@@ -203,14 +224,16 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
         z, y, x = load.tile
         held += NEIGHBOURS_IN_MEMORY * 4 * 2 * (z * y + z * x + y * x)  # rims
     if stage in BYTES_PER_CELL and load.shape:
-        held += BYTES_PER_CELL[stage] * load.voxels // VOXELS_PER_CELL
+        # Frames are stitched one after the other.
+        voxels = load.frame_voxels if stage == "stitch" else load.voxels
+        held += BYTES_PER_CELL[stage] * voxels // VOXELS_PER_CELL
     return ceil((FLOOR + held) / MB) * 2 ** (attempt - 1)
 
 
 def _per_thread(stage: str, load: Load) -> int:
     """Bytes that each thread of a job holds."""
     channels, tile = load.shape[0] if load.shape else 1, load.tile_voxels
-    shard = min(SHARD_VOXELS, load.voxels) if load.shape else SHARD_VOXELS
+    shard = min(SHARD_VOXELS, load.frame_voxels) if load.shape else SHARD_VOXELS
     if stage == "ingest":
         return 4 * BAND_BYTES
     if stage == "predict":
@@ -228,6 +251,8 @@ def _per_thread(stage: str, load: Load) -> int:
         return 3 * tile * (8 + channels * load.itemsize)
     if stage == "evaluate":
         return 40 * shard
+    if stage in ("export", "track_export"):
+        return 16 * BLOCK_VOXELS
     return 0
 
 

@@ -14,14 +14,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from mosaicell.composed import Part, check_places
 from mosaicell.smooth import sigma_in_voxels
 from mosaicell.version import __version__
 
@@ -39,7 +41,7 @@ ZARR_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 FILES = ("image", "labels")  # of a row of the sheet of labelled images
 RESERVED = ("models", "work")
 # A new version alone, or another way to wait or to say who ran, is no reason to compute again.
-WITHOUT_RESULT = {"lock.py", "provenance.py", "version.py"}
+WITHOUT_RESULT = {"attempts.py", "lock.py", "provenance.py", "version.py"}
 SCHEMAS = Path(__file__).parent / "schemas"
 TYPES = {
     "object": "a section of keys",
@@ -57,12 +59,16 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of the sample sheet. Sizes in um, (z, y, x)."""
+    """A sample of the sheet, from one row or several. Sizes in um, (z, y, x).
+
+    Files are given with the frame and the channel that they are; there are none where the sheet
+    names no landscape or no truth.
+    """
 
     name: str
-    image: str
-    landscape: str | None
-    truth: str | None
+    image: tuple[Part, ...]
+    landscape: tuple[Part, ...]
+    truth: tuple[Part, ...]
     voxel_size: tuple[float, float, float] | None
     channel: int
     diameter: float | None
@@ -94,7 +100,7 @@ def _with_defaults(given: dict, rules: dict) -> dict:
     for key, rule in rules["properties"].items():
         if "default" in rule:
             filled.setdefault(key, rule["default"])
-        if rule.get("type") == "object":
+        if "properties" in rule and filled[key] is not None:
             filled[key] = _with_defaults(filled[key], rule)
     return filled
 
@@ -111,10 +117,17 @@ def _sentence(error: ValidationError, rules: dict) -> str:
         return f"{section}{unknown} is not known; allowed are {', '.join(known)}: {hint}"
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{missing[0]} is missing; it is needed in every row: add it"
+        if not key:
+            return f"{missing[0]} is missing; it is needed in every row: add it"
+        rule = error.schema["properties"][missing[0]]
+        return (
+            f"{key}.{missing[0]} is missing; allowed is {_allowed(rule)} "
+            f"({rule['description']}): add it"
+        )
     rule = rules
     for part in error.path:
-        if rule.get("type") == "object":  # a list or a choice is described as a whole
+        # A list or a choice is described as a whole.
+        if "properties" in rule and "maxProperties" not in rule:
             rule = rule["properties"][part]
     came = json.dumps(error.instance, default=str)
     hint = "correct it"
@@ -130,8 +143,8 @@ def _allowed(rule: dict) -> str:
     if "maxProperties" in rule:
         return rule["$comment"]
     if rule.get("type") == "array":
-        least, most = rule["minItems"], rule["maxItems"]
-        count = least if least == most else f"{least} to {most}"
+        least, most = rule.get("minItems", "different"), rule.get("maxItems")
+        count = least if most in (None, least) else f"{least} to {most}"
         return f"a list of {count} values, each {_allowed(rule['items'])}"
     types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
     words = " or ".join(TYPES[name] for name in types)
@@ -159,8 +172,8 @@ def read_config(given: dict) -> dict:
     return config
 
 
-def read_samples(path: str, results: str) -> dict[str, Sample]:
-    """The sample sheet, checked: samples by name, in the order of the rows.
+def read_samples(path: str, results: str, channel: int = 0) -> dict[str, Sample]:
+    """The sample sheet, checked: samples by name, in the order of their first rows.
 
     Parameters
     ----------
@@ -168,21 +181,31 @@ def read_samples(path: str, results: str) -> dict[str, Sample]:
         Of the sheet. Lines that are empty or begin with # are passed over.
     results : str
         Folder of the results, from which a sample cannot take its own input.
+    channel : int, optional
+        That is segmented where the sheet does not say it.
 
     Raises
     ------
     SettingsError
         If the sheet, or a file that it names, is missing or something in it is not allowed.
     """
-    samples: dict[str, Sample] = {}
+    by_name: dict[str, list[Sample]] = {}
     for where, row in _sheet(path, "samples", key="samples"):
-        sample = _sample(row, where, Path(results))
-        if sample.name.lower() in (name.lower() for name in samples):
+        sample = _sample({"channel": channel} | row, where, Path(results))
+        before = by_name.setdefault(sample.name.lower(), [])
+        if before and (before[0].name != sample.name or sample.image[0][1:] == (None, None)):
             raise SettingsError(
                 f"{where}sample {sample.name!r} came before; allowed are names that occur once "
-                "(upper and lower case are one): rename one of them"
+                "(upper and lower case are one), or rows for its frames and channels: rename one "
+                "of them, or fill in the columns `frame` and `as_channel`"
             )
-        samples[sample.name] = sample
+        if before and _of_sample(before[0]) != _of_sample(sample):
+            raise SettingsError(
+                f"{where}channel, diameter or voxel size of {sample.name!r} are not those of its "
+                "other rows; allowed are the same in all rows of a sample: correct them"
+            )
+        before.append(sample)
+    samples = {rows[0].name: _joined(rows, f"{path}: ") for rows in by_name.values()}
     if not samples:
         raise SettingsError(
             f"{path} names no sample; allowed is a header (sample, image, ...) and at least one "
@@ -211,8 +234,7 @@ def read_training(path: str | None) -> list[dict]:
     for where, row in _sheet(path, "training", key="train.data") if path else ():
         for column in FILES:
             _check_path(row, column, where)
-        known = {Path(other["image"]).resolve(): other["split"] for other in rows}
-        if Path(row["image"]).resolve() in known:
+        if Path(row["image"]).resolve() in {Path(other["image"]).resolve() for other in rows}:
             raise SettingsError(
                 f"{where}image {row['image']!r} came before; allowed is each image once, or what "
                 "is trained on would judge the training: remove one of the rows"
@@ -301,11 +323,12 @@ def _sample(row: dict, where: str, results: Path) -> Sample:
                 f"{where}{column} is {row[column]!r}, which lies in the results of this sample and "
                 "would be overwritten; allowed is a path elsewhere: rename the sample or copy it"
             )
+    frame = row.get("frame")
     return Sample(
         name=row["sample"],
-        image=row["image"],
-        landscape=row.get("landscape"),
-        truth=row.get("truth"),
+        image=(Part(row["image"], frame, row.get("as_channel")),),
+        landscape=(Part(row["landscape"], frame),) if "landscape" in row else (),
+        truth=(Part(row["truth"], frame),) if "truth" in row else (),
         voxel_size=_voxel_size(row, where),
         channel=row["channel"],
         diameter=row.get("diameter"),
@@ -342,6 +365,33 @@ def _voxel_size(row: dict, where: str) -> tuple[float, float, float] | None:
     return tuple(sizes) if all(sizes) else None
 
 
+def _of_sample(row: Sample) -> tuple:
+    """What rows of one sample have in common."""
+    return row.voxel_size, row.channel, row.diameter
+
+
+def _joined(rows: list[Sample], where: str) -> Sample:
+    """One sample of all its rows; a landscape or truth may stand in any row of its frame."""
+    files = {}
+    for column in ("image", "landscape", "truth"):
+        parts = [part for row in rows for part in getattr(row, column)]
+        if column != "image":
+            parts = list(dict.fromkeys(parts))  # rows of one frame may name the same
+        try:
+            check_places(parts, f"{where}{column} of sample {rows[0].name!r}")
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        files[column] = tuple(sorted(parts, key=lambda part: [n or 0 for n in part[1:]]))
+    for column in ("landscape", "truth"):
+        frames, n = {part.frame for part in files[column]}, len({p.frame for p in files["image"]})
+        if frames and len(frames) != n:
+            raise SettingsError(
+                f"{where}{column} of sample {rows[0].name!r} came for {len(frames)} of {n} frames; "
+                f"allowed is one for each frame, or none: complete the column `{column}`"
+            )
+    return replace(rows[0], **files)
+
+
 def library(script: str) -> list[Path]:
     """The library modules that a script imports, and all that these import.
 
@@ -375,15 +425,15 @@ def library(script: str) -> list[Path]:
     return sorted(found)
 
 
-def listing(path: str | None) -> str:
+def listing(path: str) -> str:
     """A fingerprint of names, sizes and times of the files in a folder, two levels deep.
 
     Snakemake looks at the time of a folder, which does not change with a file in it. Of a zarr
     store only the metadata are listed: there may be millions of chunks.
     """
-    if path is None or not Path(path).is_dir():
-        return ""
     folder = Path(path)
+    if not folder.is_dir():
+        return ""
     is_zarr = any((folder / name).exists() for name in ZARR_METADATA)
     names = [*ZARR_METADATA, *(f"*/{name}" for name in ZARR_METADATA)] if is_zarr else ["*", "*/*"]
     found = sorted(file for pattern in names for file in folder.glob(pattern))
@@ -392,6 +442,11 @@ def listing(path: str | None) -> str:
         [[str(file.relative_to(folder)), at.st_size, at.st_mtime_ns] for file, at in known]
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def listings(parts: tuple[Part, ...]) -> str:
+    """What is in the folders among files of a sample, one after the other."""
+    return "".join(listing(part.path) for part in parts)
 
 
 def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
@@ -430,6 +485,20 @@ def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
                 raise SettingsError(f"config: segment, sample {sample.name!r}: {error}") from None
 
 
+def check_track(config: dict) -> None:
+    """Refuse to track where laptrack is not installed, before hours are spent on cells.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if config["track"] is not None and find_spec("laptrack") is None:
+        raise SettingsError(
+            "config: track is set, but laptrack is not installed; allowed is tracking with it: pip "
+            "install --constraint envs/constraints.txt --editable '.[track]', or set track to null"
+        )
+
+
 def diameter(config: dict, sample: Sample) -> float | None:
     """Typical diameter (um) to which a sample's image is scaled before it is predicted."""
     if sample.landscape:
@@ -440,7 +509,7 @@ def diameter(config: dict, sample: Sample) -> float | None:
 def needs_voxel_size(config: dict, sample: Sample) -> bool:
     """Whether the image must say how large a voxel is, since a length in um came."""
     in_um = diameter(config, sample) is not None or "um" in (config["segment"]["sigma"] or {})
-    return in_um and sample.voxel_size is None
+    return (in_um or config["track"] is not None) and sample.voxel_size is None
 
 
 def parameters(config: dict, sample: Sample, card: dict) -> dict:
@@ -458,14 +527,16 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
         "ingest": [
             sample.voxel_size,
             sample.channel,
-            listing(sample.image),
-            listing(sample.landscape),
+            listings(sample.image),
+            listings(sample.landscape),
+            [part[1:] for part in sample.image if part[1:] != (None, None)],
         ],
         "predict": [chosen.get("diameter"), None if sample.landscape else card["sha256"]],
         "segment": [chosen["threshold"], chosen["sigma"]],
         "stitch_tiles": [chosen["persistence"]],
         "stitch": [chosen["min_size"]],
         "measure": [],
+        "track": [],
     }
     stages = list(given)
     return [given[before] for before in stages[: stages.index(stage)]]
@@ -486,7 +557,7 @@ def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]
     """What the report says of a run, section by section."""
     said = origin(config, sample, card)
     sections = {
-        "Input": {"image": sample.image, "channel": str(sample.channel)},
+        "Input": {"image": _files(sample.image), "channel": str(sample.channel)},
         "Parameters": {
             **{key: _words(value) for key, value in parameters(config, sample, card).items()},
             "tile shape (voxels)": " x ".join(map(str, config["tile"]["shape"])),
@@ -497,8 +568,15 @@ def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]
         "Hashes": {"parameters": said["config"], "model": said["model"] or "none"},
     }
     if sample.landscape:
-        sections["Input"]["landscape"] = sample.landscape
+        sections["Input"]["landscape"] = _files(sample.landscape)
     return sections
+
+
+def _files(parts: tuple[Part, ...]) -> str:
+    """Files as the report names them: the first and the last of many."""
+    if len(parts) <= 2:
+        return ", ".join(part.path for part in parts)
+    return f"{parts[0].path} to {parts[-1].path} ({len(parts)} files)"
 
 
 def _words(parameter: object) -> str:

@@ -43,7 +43,8 @@ rule stitch:
         runtime=runtime("stitch"),
     params:
         store=str(STORE),
-        products=[str(TABLE), str(SCORES), str(REPORT)],
+        products=[str(TABLE), str(FRAMES), str(SCORES), str(REPORT), str(TRACKS)]
+        + expand([EXPORT, TRACKED], format=FORMATS, allow_missing=True),
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],
         earlier=earlier("stitch"),

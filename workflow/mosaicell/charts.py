@@ -1,14 +1,19 @@
 """Histograms and profiles for the report, as shapes and ticks that its template draws in SVG."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, floor
 
 import numpy as np
 
+from .quantiles import quantiles
 from .words import nice_above, number
 
 ENOUGH_VALUES = 10  # for shares to mean something
 MOST_STEPS = 300  # of a profile
+
+# Values part by part, as often as they are asked for.
+Parts = Callable[[], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -25,35 +30,43 @@ class Chart:
 
 
 def chart(
-    title: str, unit: str, values: np.ndarray, *, bounds: tuple[float, float] | None = None
+    title: str, unit: str, values: Parts, *, bounds: tuple[float, float] | None = None
 ) -> Chart:
     """Count values in bars of a round width; far outliers go to the outermost bars.
 
     Parameters
     ----------
     title, unit : str
-    values : ndarray of float64, (n,)
-        Finite, n > 0.
+    values : callable
+        Gives all values, at least one, part by part: ndarrays of finite numbers, (n,).
     bounds : tuple of float, optional
         What the axis covers, the upper end left out; by default what the values do, far
         outliers left out.
     """
-    low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
-    begin, end = bounds or _without_outliers(values)
+    least, low, lower, median, upper, high, most = quantiles(
+        values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]
+    )
+    n_values, are_whole = 0, True
+    for part in values():
+        n_values += part.size
+        are_whole &= bool((part == np.rint(part)).all())
+    begin, end = bounds or _without_outliers(least, lower, upper, most)
     if end - begin <= 1e-6 * max(abs(begin), abs(end)):
         begin, end = begin - 0.5, end + 0.5
-    step = nice_above((end - begin) / np.clip(2 * np.sqrt(values.size), 8, 30))
-    if bounds is None and (values == np.rint(values)).all():
+    step = nice_above((end - begin) / np.clip(2 * np.sqrt(n_values), 8, 30))
+    if bounds is None and are_whole:
         step = max(1.0, step)
     first = floor(begin / step)
     n = floor(end / step) + 1 - first
-    position = np.floor(values / step) - first
-    index = np.clip(position, 0, n - 1).astype(np.int64)
-    beyond = int((position != index).sum())
-    counts = np.bincount(index, minlength=n)
+    counts, beyond = np.zeros(n, np.int64), 0
+    for part in values():
+        position = np.floor(part / step) - first
+        index = np.clip(position, 0, n - 1).astype(np.int64)
+        beyond += int((position != index).sum())
+        counts += np.bincount(index, minlength=n)
     top, y_ticks = _counts_axis(counts.max())
     note = f"median {number(median)}"
-    if values.size >= ENOUGH_VALUES:
+    if n_values >= ENOUGH_VALUES:
         note += f" · 90 % within {number(low)} to {number(high)}"
     if beyond:
         note += f" · the outermost bars hold {beyond:,} beyond the axis"
@@ -83,11 +96,10 @@ def chart(
     )
 
 
-def _without_outliers(values: np.ndarray) -> tuple[float, float]:
-    """The range of the values, cut five interquartile ranges beyond the quartiles."""
-    lower, upper = np.quantile(values, [0.25, 0.75])
+def _without_outliers(least: float, lower: float, upper: float, most: float) -> tuple[float, float]:
+    """The range of values, cut five interquartile ranges beyond the quartiles."""
     reach = 5 * (upper - lower) or np.inf
-    return max(values.min(), lower - reach), min(values.max(), upper + reach)
+    return max(least, lower - reach), min(most, upper + reach)
 
 
 @dataclass(frozen=True)

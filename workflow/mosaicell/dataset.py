@@ -97,7 +97,12 @@ def open_labelled(
     """
     check_channel(image, channel)
     check_labels(labels)
-    check_same_shape(image.shape[-3:], labels, "the label image")
+    check_same_shape(image.volume, labels, "the label image", frames=image.frames)
+    if image.frames:
+        raise ValueError(
+            f"the image has {image.frames} frames; allowed is one: save frames on their own and "
+            "give each its own row of the sheet"
+        )
     if diameter is not None:
         check_voxel_size(image, voxel_size)
     return labelled(
@@ -110,7 +115,7 @@ def open_labelled(
 
 
 def _read(source: Source, channel: int) -> np.ndarray:
-    return source.read(channel, Box((0, 0, 0), source.shape[-3:]))
+    return source.read(0, channel, Box((0, 0, 0), source.volume))
 
 
 def labelled(

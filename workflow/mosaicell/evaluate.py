@@ -14,13 +14,52 @@ and less on volumes of up to some 10,000 instances.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 
-def _overlaps(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, ...]:
-    """Sizes of all instances, and index, index and IoU of each pair that shares voxels."""
+@dataclass(frozen=True)
+class Overlaps:
+    """How n predicted and m true instances overlap: all that scores are made of.
+
+    Attributes
+    ----------
+    size : ndarray of int64, (n,)
+        Voxels of each predicted instance.
+    true_size : ndarray of int64, (m,)
+    row, column : ndarray of int64, (k,)
+        Predicted and true instance of each pair that shares voxels.
+    shared : ndarray of int64, (k,)
+        Number of voxels that they share.
+    """
+
+    size: np.ndarray
+    true_size: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    shared: np.ndarray
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union (float64) of each pair."""
+        return self.shared / (self.size[self.row] + self.true_size[self.column] - self.shared)
+
+
+def overlaps(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Overlaps:
+    """Count the voxels that instances share, in a volume of which only a part is in memory.
+
+    Parameters
+    ----------
+    parts : iterable of (labels, truth)
+        Arrays of integers, 0 for background; together they cover the volume once.
+
+    Returns
+    -------
+    Overlaps
+        Instances by ascending label.
+    """
     pairs, counts = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
     for labels, truth in parts:
         seen = (labels != 0) | (truth != 0)  # most voxels are background in both: no instance's
@@ -32,14 +71,35 @@ def _overlaps(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
         pairs.append(np.stack((ids[row], true_ids[column]), -1).astype(np.int64))
         counts.append(count)
     pair, where = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
-    shared = np.bincount(where, np.concatenate(counts), minlength=len(pair)).astype(np.int64)
-    ids, row = np.unique(pair[:, 0], return_inverse=True)
-    true_ids, column = np.unique(pair[:, 1], return_inverse=True)
-    sizes = np.bincount(row, shared, minlength=len(ids))
-    true_sizes = np.bincount(column, shared, minlength=len(true_ids))
-    iou = shared / (sizes[row] + true_sizes[column] - shared)
+    shared = np.zeros(len(pair), np.int64)
+    np.add.at(shared, where, np.concatenate(counts))
     inside = (pair != 0).all(-1)
-    return sizes[ids != 0], true_sizes[true_ids != 0], row[inside], column[inside], iou[inside]
+    size, row = _instances(pair[:, 0], shared, inside)
+    true_size, column = _instances(pair[:, 1], shared, inside)
+    return Overlaps(size, true_size, row, column, shared[inside])
+
+
+def joined(frames: Iterable[Overlaps]) -> Overlaps:
+    """The overlaps of all frames; the same label in two frames is two instances."""
+    n = m = 0
+    columns = [[np.empty(0, np.int64)] for _ in fields(Overlaps)]
+    for frame in frames:
+        shifted = (frame.size, frame.true_size, frame.row + n, frame.column + m, frame.shared)
+        for column, values in zip(columns, shifted, strict=True):
+            column.append(values)
+        n, m = n + len(frame.size), m + len(frame.true_size)
+    return Overlaps(*map(np.concatenate, columns))
+
+
+def _instances(
+    ids: np.ndarray, shared: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes of one side's instances, and which of them those of the pairs inside are."""
+    known, where = np.unique(ids, return_inverse=True)
+    size = np.zeros(len(known), np.int64)
+    np.add.at(size, where, shared)
+    number = np.cumsum(known != 0) - 1
+    return size[known != 0], number[where[inside]]
 
 
 def _assign(row: np.ndarray, column: np.ndarray, iou: np.ndarray) -> np.ndarray:
@@ -87,18 +147,15 @@ def match(labels: np.ndarray, truth: np.ndarray, *, iou: float = 0.5) -> dict[st
             f"labels have the shape {labels.shape} and the truth {truth.shape}; "
             "they must show the same voxels: crop or resample one of them"
         )
-    return match_parts([(labels, truth)], iou=iou)
+    return match_overlaps(overlaps([(labels, truth)]), iou=iou)
 
 
-def match_parts(
-    parts: Iterable[tuple[np.ndarray, np.ndarray]], *, iou: float = 0.5
-) -> dict[str, float]:
-    """Match the instances of a volume that comes in parts, of which only one is in memory.
+def match_overlaps(found: Overlaps, *, iou: float = 0.5) -> dict[str, float]:
+    """Match instances of which the overlaps are known.
 
     Parameters
     ----------
-    parts : iterable of (labels, truth)
-        Parts that cover the volume once; see `match`.
+    found : Overlaps
     iou : float, in (0, 1]
 
     Returns
@@ -108,9 +165,9 @@ def match_parts(
     """
     if not 0 < iou <= 1:
         raise ValueError(f"iou is {iou}; allowed is above 0 and up to 1: use 0.5 if in doubt")
-    sizes, true_sizes, row, column, pair_iou = _overlaps(parts)
+    pair_iou = found.iou
     good = pair_iou >= iou
-    row, column, pair_iou = row[good], column[good], pair_iou[good]
+    row, column, pair_iou = found.row[good], found.column[good], pair_iou[good]
     alone = np.ones(len(row), bool)
     for side in (row, column):
         _, where, count = np.unique(side, return_inverse=True, return_counts=True)
@@ -119,9 +176,9 @@ def match_parts(
     if not alone.all():
         chosen = _assign(row[~alone], column[~alone], pair_iou[~alone])
         matched = np.r_[matched, pair_iou[~alone][chosen]]
-    found = len(matched)
-    return scores(found, len(sizes) - found, len(true_sizes) - found) | {
-        "mean_matched_iou": float(matched.mean()) if found else 0.0
+    n = len(matched)
+    return scores(n, len(found.size) - n, len(found.true_size) - n) | {
+        "mean_matched_iou": float(matched.mean()) if n else 0.0
     }
 
 

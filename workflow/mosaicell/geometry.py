@@ -8,7 +8,8 @@ them is its *halo*. Cores cover the volume once; halos overlap and end at the vo
     |rrrrrrrr|wwwwwwwwwwww|rrrrrrrr|
 
 A stage's tiles are dealt to its jobs in contiguous runs, so that a job's tiles are neighbours.
-Everything is in voxels, (z, y, x); a 2D image is a volume of one plane.
+Everything is in voxels, (z, y, x); a 2D image is a volume of one plane. In a movie each frame is
+such a volume of its own: no tile and no halo reaches into another frame.
 """
 
 from collections.abc import Iterator
@@ -77,25 +78,43 @@ class Box:
 
 @dataclass(frozen=True)
 class Grid:
-    """The tiles of shape `tile` that cover a volume of shape `shape`, numbered in raster order."""
+    """The tiles that cover a volume, or each frame of a movie, numbered in raster order.
+
+    A movie's tiles are numbered frame after frame; those of a movie of one frame, and of an image
+    without a time axis, have the same numbers.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the volume, or of one frame.
+    tile : tuple of int
+    frames : int or None
+        None for arrays without a time axis.
+    """
 
     shape: Triple
     tile: Triple
+    frames: int | None = None
 
     @property
     def counts(self) -> Triple:
-        """Number of tiles along each axis."""
+        """Number of tiles along each axis of a frame."""
         return tuple(-(-n // t) for n, t in zip(self.shape, self.tile, strict=True))
 
+    @property
+    def of_frame(self) -> "Grid":
+        """The tiles of one frame."""
+        return Grid(self.shape, self.tile)
+
     def __len__(self) -> int:
-        return prod(self.counts)
+        return prod(self.counts) * (1 if self.frames is None else self.frames)
 
     def __getitem__(self, index: int) -> Box:
-        """The core of tile number `index`."""
+        """The core of tile number `index`, in its frame."""
         if not 0 <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
-        _, ny, nx = self.counts
-        position = (index // (ny * nx), index // nx % ny, index % nx)
+        nz, ny, nx = self.counts
+        position = (index // (ny * nx) % nz, index // nx % ny, index % nx)
         start = tuple(p * t for p, t in zip(position, self.tile, strict=True))
         stop = tuple(min(a + t, n) for a, t, n in zip(start, self.tile, self.shape, strict=True))
         return Box(start, stop)
@@ -103,14 +122,22 @@ class Grid:
     def __iter__(self) -> Iterator[Box]:
         return (self[i] for i in range(len(self)))
 
-    def overlapping(self, box: Box) -> list[int]:
-        """Numbers of the tiles whose core shares a voxel with `box`, ascending."""
-        _, ny, nx = self.counts
+    def frame_of(self, index: int) -> int:
+        """The frame of tile number `index`; 0 without a time axis."""
+        return index // prod(self.counts)
+
+    def leading(self, frame: int) -> tuple[int, ...]:
+        """What stands before z, y, x in the index of an array: the frame, if there is time."""
+        return () if self.frames is None else (frame,)
+
+    def overlapping(self, box: Box, frame: int = 0) -> list[int]:
+        """Numbers of a frame's tiles whose core shares a voxel with `box`, ascending."""
+        nz, ny, nx = self.counts
         ranges = [
             range(a // t, -(-b // t))
             for a, b, t in zip(box.start, box.stop, self.tile, strict=True)
         ]
-        return [(z * ny + y) * nx + x for z, y, x in product(*ranges)]
+        return [((frame * nz + z) * ny + y) * nx + x for z, y, x in product(*ranges)]
 
     def share(self, job: int, jobs: int) -> range:
         """The tiles of job number `job` of `jobs`: a contiguous run, at most one tile uneven."""

@@ -5,14 +5,15 @@ shard is as deep as one chunk, so a source that is stored plane by plane is read
 A slab is taken in bands of rows, each a row of shards, so what is in memory is a band per thread
 and neither a volume nor a slab.
 
-1. Each (channel, slab) is read, written to level 0, counted into a histogram, and its planes are
-   hashed. Its record, with the checksum of what was stored, comes last.
+1. Each (frame, channel, slab) is read, written to level 0, counted into a histogram, and its planes
+   are hashed. Its record, with the checksum of what was stored, comes last.
 2. Each level is made of the one before, shard by shard.
-3. The histograms of a channel are added up; its limits follow. The hashes of all planes make the
-   content hash: it names the image by its voxels, whatever file format they came in.
+3. The histograms of a channel are added up, over all frames; its limits follow. The hashes of all
+   planes make the content hash: it names the image by its voxels, whatever format they came in.
 4. The metadata of the group are written: an image without them is not complete.
 
 A run that starts again does only what has no record that fits, or what was deleted or changed.
+An array has an axis of time if there are several frames; a slab or shard lies in one of them.
 
 Limits: integers of up to 32 bits and float32; float16 and float64 become float32. Planes that
 can be unpacked only as a whole go through a temporary file of one slab if a slab has several
@@ -24,6 +25,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -44,7 +46,6 @@ from .store import (
     lay_out,
     remove_group,
     remove_levels,
-    shard_grid,
     write_group,
     write_shards,
 )
@@ -65,7 +66,7 @@ def ingest(
     threads: int = 1,
     what: str = "ingest",
 ) -> dict:
-    """Copy an image into an OME-Zarr 0.5 pyramid with the axes c, z, y, x.
+    """Copy an image into an OME-Zarr 0.5 pyramid with the axes c, z, y, x; a movie's has t before.
 
     Parameters
     ----------
@@ -87,9 +88,10 @@ def ingest(
     Returns
     -------
     dict
-        What others need to know: `shape` (c, z, y, x), `dtype`, `voxel_size` (um or None),
-        `channels` (for each its `limits`, low and high), `levels` (factors z, y, x of each) and
-        `content` (SHA-256 of shape, dtype and voxels).
+        What others need to know: `shape` (c, z, y, x), `frames` (None for a single one),
+        `frame_interval` (s or None), `dtype`, `voxel_size` (um or None), `channels` (for each its
+        `limits`, low and high), `levels` (factors z, y, x of each) and `content` (SHA-256 of
+        shape, dtype and voxels).
 
     Raises
     ------
@@ -99,10 +101,11 @@ def ingest(
     """
     dtype = _stored_dtype(source.dtype)
     voxel_size = _known_voxel_size(voxel_size, source.voxel_size)
-    factors = level_factors(source.shape[1:], voxel_size)
+    factors = level_factors(source.volume, voxel_size)
+    before = source.shape[:2] if source.frames else source.shape[1:2]
     remove_group(store)
 
-    level = _lay_out(store / "0", source.shape, dtype)
+    level = _lay_out(store / "0", (*before, *source.volume), dtype)
     slabs = _stream(
         source,
         level,
@@ -112,12 +115,12 @@ def ingest(
         what=what,
         with_histogram=True,
     )
-    content = _content(source.shape, dtype, slabs)
+    content = _content(level.shape, dtype, slabs)
     for number in range(1, len(factors)):
         step = tuple(b // a for a, b in zip(*factors[number - 1 : number + 1], strict=True))
         finer = level
-        shape = level_shape(source.shape[1:], factors[number])
-        level = _lay_out(store / str(number), (source.shape[0], *shape), dtype)
+        shape = level_shape(source.volume, factors[number])
+        level = _lay_out(store / str(number), (*before, *shape), dtype)
         _coarsen(
             finer,
             level,
@@ -129,19 +132,33 @@ def ingest(
         )
     remove_levels(store, len(factors))
 
-    per_channel = len(slabs) // source.shape[0]
+    n_channels = source.shape[1]
+    per_stack = len(slabs) // (source.shape[0] * n_channels)
     channel_limits = [
         limits(
-            sum(_unpacked(slab["histogram"]) for slab in slabs[first : first + per_channel]), dtype
+            sum(
+                _unpacked(slab["histogram"])
+                for number, slab in enumerate(slabs)
+                if number // per_stack % n_channels == channel
+            ),
+            dtype,
         )
-        for first in range(0, len(slabs), per_channel)
+        for channel in range(n_channels)
     ]
     attributes = image_attributes(
-        name=name, voxel_size=voxel_size, factors=factors, dtype=dtype, limits=channel_limits
+        name=name,
+        voxel_size=voxel_size,
+        factors=factors,
+        dtype=dtype,
+        limits=channel_limits,
+        frames=source.frames,
+        frame_interval=source.frame_interval,
     )
     write_group(store, attributes | {"mosaicell": {"version": __version__, "input": content}})
     return {
-        "shape": list(source.shape),
+        "shape": list(source.shape[1:]),
+        "frames": source.frames,
+        "frame_interval": source.frame_interval if source.frames else None,
         "dtype": dtype.name,
         "voxel_size": None if voxel_size is None else list(voxel_size),
         "channels": [{"limits": list(pair)} for pair in channel_limits],
@@ -159,7 +176,7 @@ def ingest_landscape(
     threads: int = 1,
     what: str = "ingest landscape",
 ) -> dict:
-    """Copy a landscape that a sample brings into a zarr array with the axes z, y, x.
+    """Copy a landscape that a sample brings into a zarr array with the axes z, y, x, or t before.
 
     Parameters
     ----------
@@ -173,16 +190,16 @@ def ingest_landscape(
     Returns
     -------
     dict
-        `shape` (z, y, x), `dtype`, and `content` as in `ingest`.
+        `shape` ((t,) z, y, x), `dtype`, and `content` as in `ingest`.
 
     Raises
     ------
     ValueError
         If there are several channels, the dtype is not allowed, or a voxel is not finite.
     """
-    if source.shape[0] > 1:
+    if source.shape[1] > 1:
         raise ValueError(
-            f"the landscape has {source.shape[0]} channels; allowed is one: "
+            f"the landscape has {source.shape[1]} channels; allowed is one: "
             "save the channel that is the landscape on its own"
         )
     dtype = np.dtype(np.float32) if source.dtype == np.float16 else source.dtype
@@ -191,7 +208,8 @@ def ingest_landscape(
             f"the landscape has the dtype {dtype}; allowed are integers of up to 32 bits and "
             "floats: convert it"
         )
-    array = _lay_out(array_path, source.shape[1:], dtype)
+    before = () if source.frames is None else (source.frames,)
+    array = _lay_out(array_path, (*before, *source.volume), dtype, axes="tzyx")
     slabs = _stream(
         source,
         array,
@@ -202,9 +220,9 @@ def ingest_landscape(
         with_histogram=False,
     )
     return {
-        "shape": list(source.shape[1:]),
+        "shape": list(array.shape),
         "dtype": dtype.name,
-        "content": _content(source.shape, dtype, slabs),
+        "content": _content(source.shape[0 if source.frames else 1 :], dtype, slabs),
     }
 
 
@@ -237,7 +255,9 @@ def _known_voxel_size(
     return tuple(float(size) for size in sizes)
 
 
-def _lay_out(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array:
+def _lay_out(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, *, axes: str = "tczyx"
+) -> zarr.Array:
     leading = (1,) * (len(shape) - 3)
     chunk = cube(shape[-3:], CHUNK_VOXELS)
     return lay_out(
@@ -246,7 +266,7 @@ def _lay_out(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array:
         dtype=dtype,
         chunks=(*leading, *chunk),
         shards=(*leading, *_flat_shard(shape[-3:], chunk, dtype)),
-        dimension_names=tuple("czyx"[-len(shape) :]),
+        dimension_names=tuple(axes[-len(shape) :]),
     )
 
 
@@ -278,11 +298,11 @@ def _stream(
 ) -> list[dict]:
     """Copy a source into an array, and return what the records of all slabs say.
 
-    The slabs are numbered channel by channel.
+    The slabs are numbered frame by frame, and channel by channel.
     """
-    channels, n_planes, n_rows, n_columns = source.shape
+    n_planes, n_rows, n_columns = source.volume
     depth, height, _ = array.shards[-3:]
-    per_channel = -(-n_planes // depth)
+    per_stack = -(-n_planes // depth)
     records = Records(
         records_folder,
         fingerprint(
@@ -295,20 +315,20 @@ def _stream(
         ),
     )
 
-    def place(slab: int) -> tuple[int, Box, tuple[int, ...]]:
-        channel, layer = divmod(slab, per_channel)
+    def place(slab: int) -> tuple[tuple[int, int], Box, tuple[int, ...]]:
+        stack, layer = divmod(slab, per_stack)
         box = Box((layer * depth, 0, 0), (min((layer + 1) * depth, n_planes), n_rows, n_columns))
-        return channel, box, (channel,) * (array.ndim - 3)
+        return divmod(stack, source.shape[1]), box, _leading(array, stack)
 
     def copy(slab: int) -> None:
-        channel, box, leading = place(slab)
+        stack, box, leading = place(slab)
         planes = [hashlib.sha256() for _ in range(box.shape[0])]
         counts = np.zeros(n_bins(array.dtype), np.int64)
         bands = [
             Box((box.start[0], y, 0), (box.stop[0], min(y + height, n_rows), n_columns))
             for y in range(0, n_rows, height)
         ]
-        with _reader(source, channel, box, unpack_once=len(bands) > 1) as read:
+        with _reader(source, stack, box, unpack_once=len(bands) > 1) as read:
             for band in bands:
                 values = _as_stored(read(band), array.dtype, band)
                 write_shards(array, band, values, leading)
@@ -329,26 +349,31 @@ def _stream(
         known = records.payload(slab)
         return known is not None and known["checksum"] == checksum(array, box, leading)
 
-    slabs = range(channels * per_channel)
+    slabs = range(source.shape[0] * source.shape[1] * per_stack)
     work_off(slabs, copy, is_done=is_done, what=what, threads=threads, unit="slabs")
     return [records.payload(slab) for slab in slabs]
 
 
+def _leading(array: zarr.Array, stack: int) -> tuple[int, ...]:
+    """What stands before z, y, x in the index of an array: its volumes are numbered in order."""
+    return tuple(map(int, np.unravel_index(stack, array.shape[:-3]))) if array.ndim > 3 else ()
+
+
 @contextmanager
 def _reader(
-    source: Source, channel: int, slab: Box, *, unpack_once: bool
+    source: Source, stack: tuple[int, int], slab: Box, *, unpack_once: bool
 ) -> Iterator[Callable[[Box], np.ndarray]]:
-    """What reads the bands of a slab.
+    """What reads the bands of a slab of a frame and a channel.
 
     Planes that can be unpacked only as a whole are unpacked once, into a temporary file.
     """
     if not (source.whole_planes and unpack_once):
-        yield lambda band: source.read(channel, band)
+        yield lambda band: source.read(*stack, band)
         return
     depth, n_rows, n_columns = slab.shape
     with TemporaryFile() as file:
         for z in range(slab.start[0], slab.stop[0]):
-            plane = source.read(channel, Box((z, 0, 0), (z + 1, n_rows, n_columns)))
+            plane = source.read(*stack, Box((z, 0, 0), (z + 1, n_rows, n_columns)))
             file.write(plane.data)
         file.flush()
 
@@ -387,30 +412,30 @@ def _coarsen(
     what: str,
 ) -> None:
     """Make one level of the one before: shards, each put together from small blocks."""
-    grid = shard_grid(level)
+    grid = Grid(level.shape[-3:], level.shards[-3:])
     records = Records(
         records_folder,
         fingerprint(**identity, shape=level.shape, chunks=level.chunks, shards=level.shards),
     )
 
     def make(unit: int) -> None:
-        channel, shard = divmod(unit, len(grid))
-        box = grid[shard]
+        stack, shard = divmod(unit, len(grid))
+        leading, box = _leading(level, stack), grid[shard]
         values = np.empty(box.shape, level.dtype)
         for part in Grid(box.shape, level.chunks[-3:]):
             start = [(a + b) * f for a, b, f in zip(part.start, box.start, step, strict=True)]
             stop = [(a + b) * f for a, b, f in zip(part.stop, box.start, step, strict=True)]
-            block = finer[(channel, *map(slice, start, stop))]  # zarr cuts at the border
+            block = finer[(*leading, *map(slice, start, stop))]  # zarr cuts at the border
             values[part.slices] = halve(block, step)
-        write_shards(level, box, values, (channel,))
-        records.add(unit, {"checksum": checksum(level, box, (channel,))})
+        write_shards(level, box, values, leading)
+        records.add(unit, {"checksum": checksum(level, box, leading)})
 
     def is_done(unit: int) -> bool:
-        channel, shard = divmod(unit, len(grid))
-        known = records.payload(unit)
-        return known is not None and known["checksum"] == checksum(level, grid[shard], (channel,))
+        stack, shard = divmod(unit, len(grid))
+        known, stored = records.payload(unit), checksum(level, grid[shard], _leading(level, stack))
+        return known is not None and known["checksum"] == stored
 
-    units = range(level.shape[0] * len(grid))
+    units = range(prod(level.shape[:-3]) * len(grid))
     work_off(units, make, is_done=is_done, what=what, threads=threads, unit="shards")
 
 
@@ -436,16 +461,17 @@ def _unpacked(text: str) -> np.ndarray:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8")
 
 
-def lay_out_landscape(path: Path, shape: Triple) -> None:
+def lay_out_landscape(path: Path, shape: Triple, frames: int | None = None) -> None:
     """Create the array, or open it as it is, that predicting fills with a landscape of uint16.
 
     Its shards are cubes, not slabs: less of what is read for them is halo.
     """
+    before = () if frames is None else (1,)
     lay_out(
         path,
-        shape=shape,
+        shape=tuple(shape) if frames is None else (frames, *shape),
         dtype=np.uint16,
-        chunks=cube(shape, CHUNK_VOXELS),
-        shards=cube(shape, SHARD_VOXELS),
-        dimension_names=("z", "y", "x"),
+        chunks=(*before, *cube(shape, CHUNK_VOXELS)),
+        shards=(*before, *cube(shape, SHARD_VOXELS)),
+        dimension_names=("z", "y", "x") if frames is None else ("t", "z", "y", "x"),
     )

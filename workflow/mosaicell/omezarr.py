@@ -4,6 +4,8 @@ Idea: one physical space, in um, for all levels of an image and of its labels. A
 its factor times the voxel size, and its translation puts the centres of its voxels where the
 centres of the averaged blocks are, so levels lie on each other in every viewer.
 
+A movie has an axis of time before all others, in seconds where the time between frames is known.
+
 Limits: where the voxel size is not known, the space is in voxels and has no unit.
 
 Reference: https://ngff.openmicroscopy.org/0.5
@@ -24,8 +26,10 @@ def image_attributes(
     factors: list[Triple],
     dtype: np.dtype,
     limits: list[tuple[float, float]],
+    frames: int | None = None,
+    frame_interval: float | None = None,
 ) -> dict:
-    """Attributes of the group of an image with the axes c, z, y, x and the levels 0, 1, ...
+    """Attributes of the group of an image with the axes (t,) c, z, y, x and the levels 0, 1, ...
 
     Parameters
     ----------
@@ -37,6 +41,10 @@ def image_attributes(
         Of the image; gives the range of the display's sliders.
     limits : list of (low, high)
         Intensities that a viewer shows as black and as full colour, for each channel.
+    frames : int, optional
+        Of a movie.
+    frame_interval : float, optional
+        Seconds from a frame to the next.
 
     Returns
     -------
@@ -53,15 +61,23 @@ def image_attributes(
         }
         for i, (low, high) in enumerate(limits)
     ]
-    multiscale = _multiscale(name, "czyx", voxel_size, factors)
+    axes = "czyx" if frames is None else "tczyx"
+    multiscale = _multiscale(name, axes, voxel_size, factors, frame_interval)
     multiscale |= {"type": "mean"}
     return {
         "ome": {"version": VERSION, "multiscales": [multiscale], "omero": {"channels": channels}}
     }
 
 
-def label_attributes(*, name: str, voxel_size: VoxelSize | None, factors: list[Triple]) -> dict:
-    """Attributes of the group labels/<name> of an image, with the axes z, y, x.
+def label_attributes(
+    *,
+    name: str,
+    voxel_size: VoxelSize | None,
+    factors: list[Triple],
+    frames: int | None = None,
+    frame_interval: float | None = None,
+) -> dict:
+    """Attributes of the group labels/<name> of an image, with the axes (t,) z, y, x.
 
     Parameters
     ----------
@@ -69,12 +85,15 @@ def label_attributes(*, name: str, voxel_size: VoxelSize | None, factors: list[T
     voxel_size : (z, y, x) in um, or None
     factors : list of (z, y, x)
         Of each level.
+    frames, frame_interval
+        See `image_attributes`.
 
     Returns
     -------
     dict
     """
-    multiscale = _multiscale(name, "zyx", voxel_size, factors)
+    axes = "zyx" if frames is None else "tzyx"
+    multiscale = _multiscale(name, axes, voxel_size, factors, frame_interval)
     multiscale |= {"type": "first"}
     return {
         "ome": {
@@ -90,16 +109,21 @@ def labels_attributes(names: list[str]) -> dict:
     return {"ome": {"version": VERSION, "labels": list(names)}}
 
 
-def _multiscale(name: str, axes: str, voxel_size: VoxelSize | None, factors: list[Triple]) -> dict:
-    unit = {} if voxel_size is None else {"unit": "micrometer"}
+def _multiscale(
+    name: str,
+    axes: str,
+    voxel_size: VoxelSize | None,
+    factors: list[Triple],
+    frame_interval: float | None,
+) -> dict:
+    space = {"type": "space"} | ({} if voxel_size is None else {"unit": "micrometer"})
+    time = {"type": "time"} | ({} if frame_interval is None else {"unit": "second"})
+    kinds = {"t": time, "c": {"type": "channel"}}
     size = voxel_size or (1.0, 1.0, 1.0)
-    before = [1.0] * (len(axes) - 3)
+    before = [(frame_interval or 1.0) if a == "t" else 1.0 for a in axes[:-3]]
     return {
         "name": name,
-        "axes": [
-            {"name": a, "type": "channel"} if a == "c" else {"name": a, "type": "space"} | unit
-            for a in axes
-        ],
+        "axes": [{"name": a} | kinds.get(a, space) for a in axes],
         "datasets": [
             {
                 "path": str(level),

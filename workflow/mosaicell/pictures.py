@@ -21,6 +21,7 @@ import zarr
 from imagecodecs import PNG, jpeg8_encode, png_encode
 
 from .geometry import Box, Triple
+from .store import read
 
 CUT_PIXELS = 1024
 PROJECTION_PIXELS = 512
@@ -62,14 +63,14 @@ def cut(
     *,
     axis: int,
     index: int,
-    channel: int | None = None,
+    leading: tuple[int, ...] = (),
     pixels: int = CUT_PIXELS,
 ) -> np.ndarray:
     """Read one plane of a volume, not larger than a picture.
 
     Parameters
     ----------
-    levels : list of zarr.Array, (z, y, x) or (c, z, y, x)
+    levels : list of zarr.Array, (..., z, y, x)
         Pyramid, finest first.
     factors : list of tuple of int
         (z, y, x) voxels of level 0 in a voxel of each level.
@@ -77,8 +78,8 @@ def cut(
         0, 1 or 2: the axis z, y or x that the plane is perpendicular to.
     index : int
         Position of the plane along this axis, in voxels of level 0.
-    channel : int, optional
-        For arrays with channels.
+    leading : tuple of int, optional
+        Index along each axis before z: frame, channel.
     pixels : int, optional
         Largest edge of the picture.
 
@@ -88,30 +89,41 @@ def cut(
         The two other axes, in the order z, y, x.
     """
     k, step = _level(levels, tuple({0, 1, 2} - {axis}), pixels)
-    planes = levels[k].shape[axis - 3]
-    key = [slice(None, None, s) for s in step]
-    key[axis] = min(index // factors[k][axis], planes - 1)
-    return levels[k][tuple(key) if channel is None else (channel, *key)]
+    shape = levels[k].shape[-3:]
+    plane = min(index // factors[k][axis], shape[axis] - 1)
+    return _plane(levels[k], Box((0, 0, 0), shape), axis, plane, leading, step)
 
 
 def cut_box(
-    array: zarr.Array, box: Box, *, axis: int, index: int, channel: int | None = None
+    levels: list[zarr.Array], *, box: Box, axis: int, index: int, leading: tuple[int, ...] = ()
 ) -> np.ndarray:
     """Read the part of one plane that lies within a box, at full resolution; see `cut`."""
-    key = list(box.slices)
-    key[axis] = index
-    return array[tuple(key) if channel is None else (channel, *key)]
+    return _plane(levels[0], box, axis, index, leading)
 
 
-def project(levels: list[zarr.Array], *, channel: int | None = None) -> dict[int, np.ndarray]:
+def _plane(
+    array: zarr.Array,
+    box: Box,
+    axis: int,
+    index: int,
+    leading: tuple[int, ...],
+    steps: Triple = (1, 1, 1),
+) -> np.ndarray:
+    """Read the plane of a box that is perpendicular to an axis."""
+    start, stop = list(box.start), list(box.stop)
+    start[axis], stop[axis] = index, index + 1
+    return read(array, Box(tuple(start), tuple(stop)), leading, steps=steps).take(0, axis)
+
+
+def project(levels: list[zarr.Array], *, leading: tuple[int, ...] = ()) -> dict[int, np.ndarray]:
     """Maximum projections of a volume along z and along y, from one pass over it.
 
     Parameters
     ----------
-    levels : list of zarr.Array, (z, y, x) or (c, z, y, x)
+    levels : list of zarr.Array, (..., z, y, x)
         Pyramid, finest first.
-    channel : int, optional
-        For arrays with channels.
+    leading : tuple of int, optional
+        Index along each axis before z: frame, channel.
 
     Returns
     -------
@@ -123,12 +135,8 @@ def project(levels: list[zarr.Array], *, channel: int | None = None) -> dict[int
     depth = step_z * max(1, SLAB_VOXELS // (-(-height // step_y) * -(-width // step_x)))
     along_z, along_y = None, []
     for begin in range(0, planes, depth):
-        key = (
-            slice(begin, min(begin + depth, planes), step_z),
-            slice(None, None, step_y),
-            slice(None, None, step_x),
-        )
-        slab = levels[k][key if channel is None else (channel, *key)]
+        box = Box((begin, 0, 0), (min(begin + depth, planes), height, width))
+        slab = read(levels[k], box, leading, steps=(step_z, step_y, step_x))
         highest = slab.max(axis=0)
         along_z = highest if along_z is None else np.maximum(along_z, highest)
         along_y.append(slab.max(axis=1))

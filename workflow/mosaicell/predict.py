@@ -46,7 +46,7 @@ class Channel:
     Attributes
     ----------
     read : callable
-        Gives the voxels of a `Box` of the level, (z, y, x).
+        Gives the voxels of a frame and a `Box` of the level, (z, y, x).
     shape : tuple of int
         Shape of the level.
     factors : tuple of int
@@ -55,7 +55,7 @@ class Channel:
         Intensities that become 0 and 1.
     """
 
-    read: Callable[[Box], np.ndarray]
+    read: Callable[[int, Box], np.ndarray]
     shape: Triple
     factors: Triple
     limits: tuple[float, float]
@@ -132,8 +132,8 @@ def channel_of(
     level = choose_level(factors, scale)
     array = open_array(store / str(level))
     return Channel(
-        read=lambda box: read(array, box, (number,)),
-        shape=array.shape[1:],
+        read=lambda frame, box: read(array, box, (frame, number)[5 - array.ndim :]),
+        shape=array.shape[-3:],
         factors=factors[level],
         limits=tuple(summary["channels"][number]["limits"]),
     )
@@ -145,6 +145,7 @@ def device_of_choice() -> torch.device:
 
 
 def predict(
+    frame: int,
     shard: Box,
     *,
     channel: Channel,
@@ -157,6 +158,8 @@ def predict(
 
     Parameters
     ----------
+    frame : int
+        0 for an image without time.
     shard : Box
         In voxels of the image.
     channel : Channel
@@ -181,7 +184,7 @@ def predict(
     margins, pads = MARGIN * axes, (network.stride + network.halo) * axes
 
     def do(first: Triple, voxels: Box) -> None:
-        window = _window(channel, first, grid, pads)
+        window = _window(channel, frame, first, grid, pads)
         core = _run(network, window, device)
         at = [
             positions(a, b, 1 / s).seen_from(f - margin)
@@ -198,7 +201,9 @@ def predict(
     return landscape
 
 
-def _window(channel: Channel, first: Triple, grid: ModelGrid, pads: Triple) -> np.ndarray:
+def _window(
+    channel: Channel, frame: int, first: Triple, grid: ModelGrid, pads: Triple
+) -> np.ndarray:
     """Passes 1 and 2: the input of the window whose core begins at `first`, float32 (z, y, x)."""
     at = [
         positions(f - pad, f + core + pad, scale * factor, length)
@@ -207,7 +212,7 @@ def _window(channel: Channel, first: Triple, grid: ModelGrid, pads: Triple) -> n
         )
     ]
     box = Box(*zip(*(p.reach for p in at), strict=True))
-    image = normalise(channel.read(box), *channel.limits)
+    image = normalise(channel.read(frame, box), *channel.limits)
     return interpolate(image, *(p.seen_from(o) for p, o in zip(at, box.start, strict=True)))
 
 

@@ -9,6 +9,7 @@ import errno
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,12 +19,15 @@ from threading import Lock
 import dask
 import zarr
 
+from .attempts import Attempt
 from .lock import lock
 from .provenance import stamp
 
 SECONDS_BETWEEN_LINES = 5.0
 # A killed Snakemake leaves jobs behind that go on for a while.
 SECONDS_FOR_ANOTHER = 120.0
+# Units of work that the job of this process has `found` done and those it has `computed`.
+COUNTS: Counter[str] = Counter()
 
 
 class Progress:
@@ -114,6 +118,7 @@ def work_off(
         there = list(pool.map(is_done, tiles))
     waiting = [tile for tile, is_there in zip(tiles, there, strict=True) if not is_there]
     progress.skip(len(tiles) - len(waiting))
+    COUNTS["found"] += progress.skipped
 
     def do_one(tile: int) -> None:
         do(tile)
@@ -122,7 +127,10 @@ def work_off(
     # The pool waits for the tiles in work, so that nothing goes on after a tile has failed.
     with ThreadPoolExecutor(threads) as pool:
         tasks = [dask.delayed(do_one, pure=False)(tile) for tile in waiting]
-        dask.compute(*tasks, scheduler="threads", pool=pool, num_workers=threads)
+        try:
+            dask.compute(*tasks, scheduler="threads", pool=pool, num_workers=threads)
+        finally:
+            COUNTS["computed"] += progress.done - progress.skipped
     return len(waiting)
 
 
@@ -160,6 +168,7 @@ def logged(path: str | Path, *, threads: int) -> Iterator[None]:
     The libraries that a script uses get the threads of its job first (see `limit_threads`).
 
     Whoever has the log has the job: if another process is still at it, this one waits for a while.
+    Beside the log stands how often the job was tried (see `mosaicell.attempts`).
 
     A refusal (ValueError, OSError) is one sentence on the terminal and ends the program; its
     traceback, and that of any other exception, is in the log.
@@ -175,15 +184,20 @@ def logged(path: str | Path, *, threads: int) -> Iterator[None]:
                 "until it has ended, or end it, and start the same command again"
             )
         log.truncate(0)
+        attempt = Attempt(Path(path))
+        COUNTS.clear()
         print(stamp(), file=log, flush=True)
         sys.stderr = _Tee(terminal, log)
         try:
             yield
+            attempt.end(**COUNTS)
         except (ValueError, OSError) as error:
+            attempt.end(_what_to_do(error), **COUNTS)
             traceback.print_exc(file=log)
             print(f"Stopped: {_what_to_do(error)}", file=sys.stderr)
             raise SystemExit(1) from None
-        except BaseException:
+        except BaseException as error:
+            attempt.end(f"{type(error).__name__}: {error}", **COUNTS)
             traceback.print_exc(file=log)
             raise
         finally:

@@ -27,7 +27,7 @@ that tiles hand on, about 10 bytes each, and the peaks of all cells of a layer o
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise, product
 from threading import Lock
@@ -94,6 +94,12 @@ class TileCells:
     peak: np.ndarray
     size: np.ndarray
     bbox: np.ndarray
+
+    def after(self, n_cells: int, dtype: np.dtype) -> "TileCells":
+        """The same cells with the ids that follow those of `n_cells` others, as a dtype."""
+        ids, label = self.ids.astype(dtype), self.label.astype(dtype)
+        ids[ids > 0] += dtype.type(n_cells)
+        return replace(self, ids=ids, label=label + dtype.type(n_cells))
 
 
 @dataclass(frozen=True)

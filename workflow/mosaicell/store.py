@@ -15,13 +15,13 @@ Every chunk carries a CRC-32C; a chunk that was damaged is found when it is read
 """
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import zlib
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +29,14 @@ import zarr
 from numcodecs import Zstd
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from .geometry import Box, Grid
+from .geometry import Box, Grid, Triple
 
 CHUNK_VOXELS = 64**3
 SHARD_VOXELS = 256**3
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
 # Shards of zeros are written too, so that a missing one is known to be missing.
 CONFIG = {"write_empty_chunks": True}
+ALIGNMENT = 16  # bytes
 METADATA = "zarr.json"
 SEAL = "mosaicell.sha256"
 
@@ -113,7 +114,13 @@ def open_array(path: Path, mode: str = "r") -> zarr.Array:
     return zarr.open_array(path, mode=mode).with_config(CONFIG)
 
 
-def read(array: zarr.Array, box: Box, leading: tuple[int | slice, ...] = ()) -> np.ndarray:
+def read(
+    array: zarr.Array,
+    box: Box,
+    leading: tuple[int | slice, ...] = (),
+    *,
+    steps: Triple = (1, 1, 1),
+) -> np.ndarray:
     """Read a box of an array that `lay_out` made and that was written.
 
     Parameters
@@ -122,6 +129,8 @@ def read(array: zarr.Array, box: Box, leading: tuple[int | slice, ...] = ()) -> 
     box : Box
     leading : tuple of int or slice
         For each axis before z.
+    steps : tuple of int, optional
+        Along z, y, x: every so many voxels are read.
 
     Returns
     -------
@@ -140,15 +149,17 @@ def read(array: zarr.Array, box: Box, leading: tuple[int | slice, ...] = ()) -> 
         for path in _shard_paths(array, box, position):
             if not path.exists():
                 raise DamagedError(f"{path} is missing")
+    slices = (slice(a, b, s) for a, b, s in zip(box.start, box.stop, steps, strict=True))
     try:
-        return array[(*leading, *box.slices)]
+        return array[(*leading, *slices)]
     except (ValueError, RuntimeError) as error:
         raise DamagedError(f"{array.store_path} is damaged ({error})") from error
 
 
 def shard_grid(array: zarr.Array) -> Grid:
-    """The shards of an array's last three axes, as tiles: the unit of writing."""
-    return Grid(array.shape[-3:], (array.shards or array.chunks)[-3:])
+    """The shards of an array (z, y, x) or (t, z, y, x) as tiles: the unit of writing."""
+    frames = array.shape[0] if array.metadata.dimension_names[0] == "t" else None
+    return Grid(array.shape[-3:], (array.shards or array.chunks)[-3:], frames)
 
 
 def checksum(array: zarr.Array, box: Box, leading: tuple[int, ...] = ()) -> int:
@@ -277,10 +288,21 @@ def _seal(content: dict) -> str:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays into one compressed, checksummed file, in one step."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_file(path, Zstd(level=1, checksum=True).encode(buffer.getbuffer()))
+    """Write named arrays into one compressed, checksummed file, in one step.
+
+    It holds the length of a header, the header (names, dtypes and shapes, in JSON), and the arrays
+    one after the other as they are in memory, each at a multiple of `ALIGNMENT` bytes.
+    """
+    contents = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    if any(array.dtype.hasobject for array in contents.values()):
+        raise ValueError("arrays of objects came; allowed are numbers and text of fixed width")
+    header = json.dumps([[name, a.dtype.str, a.shape] for name, a in contents.items()]).encode()
+    parts = [len(header).to_bytes(8, "little"), header]
+    begin = 8 + len(header)
+    for array in contents.values():
+        parts += [bytes(-begin % ALIGNMENT), array.data if array.size else b""]
+        begin += -begin % ALIGNMENT + array.nbytes
+    write_file(path, Zstd(level=1, checksum=True).encode(b"".join(parts)))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -292,11 +314,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         If the file is not there or not whole.
     """
     try:
-        content = Zstd().decode(path.read_bytes())
+        content = np.frombuffer(Zstd().decode(path.read_bytes()), np.uint8).copy()
     except (FileNotFoundError, RuntimeError) as error:
         raise DamagedError(f"{path} is damaged or missing ({error})") from error
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return dict(arrays)
+    begin = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    arrays = {}
+    for name, dtype, shape in json.loads(content[8:begin].tobytes()):
+        begin += -begin % ALIGNMENT
+        end = begin + prod(shape) * np.dtype(dtype).itemsize
+        arrays[name] = content[begin:end].view(dtype).reshape(shape)
+        begin = end
+    return arrays
 
 
 def checksum_of_files(paths: list[Path]) -> int | None:

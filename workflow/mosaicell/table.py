@@ -6,6 +6,7 @@ shape, times, hosts) is written, so equal results are equal files.
 """
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -25,9 +26,9 @@ def table_bytes(
     Parameters
     ----------
     cells : pandas.DataFrame
-        The columns of `measure.measure`.
+        The columns of `measure.measure`, and `frame`.
     sample : str
-        Becomes the first column; the second is `frame`, which is 0.
+        Becomes the first column; the second is `frame`.
     units : dict
         Unit of each column, by its name.
     metadata : dict
@@ -39,7 +40,7 @@ def table_bytes(
     """
     columns = {
         "sample": pa.repeat(sample, len(cells)),
-        "frame": pa.repeat(0, len(cells)),
+        "frame": pa.array(cells["frame"].to_numpy()),
         **{name: pa.array(cells[name].to_numpy()) for name in units},
     }
     fields = [
@@ -58,8 +59,8 @@ def table_bytes(
     return buffer.getvalue()
 
 
-def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Read columns of a file that `table_bytes` made.
+def read_parts(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Read columns of a file that `table_bytes` made, one row group after the other.
 
     Raises
     ------
@@ -67,7 +68,8 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         If the file is not there or damaged.
     """
     try:
-        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=columns).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{path} is damaged or missing ({error})") from error
-    return table.to_pandas()

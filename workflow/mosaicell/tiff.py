@@ -1,12 +1,12 @@
 """TIFF files and folders of TIFF planes, read row by row, or strip by strip and tile by tile.
 
-Idea: an image is a table of planes, one row per channel. A plane is kept as the places of its
+Idea: an image is a table of planes, by frame and channel. A plane is kept as the places of its
 strips or tiles in its file, so a box of voxels costs just the rows (not compressed) or the strips
 and tiles (compressed) that it touches.
 
 1. A file: ImageJ hyperstack, OME-TIFF (of several files as well), BigTIFF, plain pages. Axes come
-   from the metadata; pages without metadata are planes along z. Samples of a pixel (RGB) are
-   channels.
+   from the metadata, in any order; pages without metadata are planes along z. Samples of a pixel
+   (RGB) are channels.
 2. A folder of files of one plane each, in natural order (plane2 before plane10), or a folder of
    such folders, which are the channels. Files that are not TIFF and hidden files are passed over,
    and so are the subfolders of a folder that has planes itself.
@@ -32,9 +32,9 @@ from .source import (
     Source,
     complete_voxel_size,
     identity_of,
+    in_seconds,
     in_um,
     native_dtype,
-    refuse_time,
 )
 
 TIFF_SUFFIXES = {".tif", ".tiff", ".btf", ".tf8"}
@@ -178,26 +178,31 @@ def _read_segments(
 
 
 def _source_of_planes(
-    table: list[list[_Plane]], voxel_size: VoxelSize | None, identity: str
+    table: list[list[list[_Plane]]],
+    voxel_size: VoxelSize | None,
+    frame_interval: float | None,
+    identity: str,
 ) -> Source:
-    """The source that a table of planes makes: a list of planes for each channel."""
-    layout = table[0][0].layout
+    """The source that a table of planes makes: for each frame, a list of planes a channel."""
+    planes = table[0][0]
+    layout = planes[0].layout
     samples = layout.samples
 
-    def fill(channel: int, box: Box, out: np.ndarray) -> None:
-        planes = table[channel // samples]
+    def fill(frame: int, channel: int, box: Box, out: np.ndarray) -> None:
+        planes = table[frame][channel // samples]
         (z0, _, _), (z1, _, _) = box.start, box.stop
         _, rows, columns = box.slices
         for z in range(z0, z1):
             _read_plane(planes[z], channel % samples, rows, columns, out[z - z0])
 
     return Source(
-        shape=(len(table) * samples, len(table[0]), layout.height, layout.width),
-        dtype=native_dtype(layout.stored, table[0][0].path),
+        shape=(len(table), len(table[0]) * samples, len(planes), layout.height, layout.width),
+        dtype=native_dtype(layout.stored, planes[0].path),
         voxel_size=voxel_size,
+        frame_interval=frame_interval,
         identity=identity,
         whole_planes=any(
-            not p.is_contiguous and p.layout.segment[0] >= p.layout.height for p in table[0]
+            not p.is_contiguous and p.layout.segment[0] >= p.layout.height for p in planes
         ),
         fill=fill,
     )
@@ -250,11 +255,13 @@ def open_tiff(path: Path) -> Source:
     """Open a TIFF file, whose planes may lie in several files."""
     with _opened(path) as file:
         planes, axes, lengths = _planes_of_file(file, path)
-        table = _channels(np.arange(len(planes)), axes, lengths, path)
-        voxel_size = _voxel_size(file, table.shape[1])
+        table = _stacks(np.arange(len(planes)), axes, lengths, path)
+        voxel_size = _voxel_size(file, table.shape[2])
+        frame_interval = _frame_interval(file)
     return _source_of_planes(
-        [[planes[i] for i in row] for row in table],
+        [[[planes[i] for i in stack] for stack in frame] for frame in table],
         voxel_size,
+        frame_interval,
         identity_of(path.parent, sorted({path, *(plane.path for plane in planes)})),
     )
 
@@ -313,32 +320,28 @@ def _words(series: tifffile.TiffPageSeries) -> str:
     return f"{'x'.join(map(str, series.shape))} {series.dtype}"
 
 
-def _channels(numbers: np.ndarray, axes: str, lengths: tuple[int, ...], path: Path) -> np.ndarray:
-    """Arrange plane numbers as a table (c, z), whatever the order and names of their axes."""
+def _stacks(numbers: np.ndarray, axes: str, lengths: tuple[int, ...], path: Path) -> np.ndarray:
+    """Arrange plane numbers as a table (t, c, z), whatever the order and names of their axes."""
     names = [a for a, n in zip(axes, lengths, strict=True) if n > 1]
     numbers = numbers.reshape([n for n in lengths if n > 1])
-    if "T" in names:
-        refuse_time(path, numbers.shape[names.index("T")])
     free = [a for a in "CZ" if a not in names]
-    unnamed = [i for i, a in enumerate(names) if a not in "CZ"]
+    unnamed = [i for i, a in enumerate(names) if a not in "TCZ"]
     if len(unnamed) > len(free):
         raise ValueError(
             f"{path} has the axes {'x'.join(map(str, numbers.shape))} ({''.join(names)}) besides "
-            "y and x; allowed are channels and z: split it into files of one volume"
+            "y and x; allowed are time, channels and z, time by its name: split it into files of "
+            "one volume, or name the axes"
         )
     for i, a in zip(unnamed, free[len(free) - len(unnamed) :], strict=True):
         names[i] = a
-    numbers = numbers.transpose([names.index(a) for a in "CZ" if a in names])
-    return np.expand_dims(numbers, [i for i, a in enumerate("CZ") if a not in names])
+    numbers = numbers.transpose([names.index(a) for a in "TCZ" if a in names])
+    return np.expand_dims(numbers, [i for i, a in enumerate("TCZ") if a not in names])
 
 
 def _voxel_size(file: tifffile.TiffFile, planes: int) -> VoxelSize | None:
     """Voxel size (um) that OME or ImageJ metadata state."""
     if file.is_ome:
-        root = ElementTree.fromstring(file.ome_metadata)
-        pixels = next((e for e in root.iter() if e.tag.endswith("Pixels")), None)
-        if pixels is None:
-            return None
+        pixels = _ome_pixels(file)
         sizes = [
             in_um(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "\u00b5m"))
             for a in "ZYX"
@@ -355,6 +358,21 @@ def _voxel_size(file: tifffile.TiffFile, planes: int) -> VoxelSize | None:
         ]
         return complete_voxel_size(sizes, planes)
     return None
+
+
+def _frame_interval(file: tifffile.TiffFile) -> float | None:
+    """Seconds between frames that OME or ImageJ metadata state."""
+    if file.is_ome:
+        pixels = _ome_pixels(file)
+        return in_seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
+    described = file.imagej_metadata or {}
+    return in_seconds(described.get("finterval"), str(described.get("tunit", "s")))
+
+
+def _ome_pixels(file: tifffile.TiffFile) -> dict[str, str]:
+    """What OME metadata say of the first image."""
+    root = ElementTree.fromstring(file.ome_metadata)
+    return next((e.attrib for e in root.iter() if e.tag.endswith("Pixels")), {})
 
 
 # --------------------------------------------------------------------------------- a folder
@@ -388,7 +406,7 @@ def open_tiff_folder(path: Path) -> Source:
     with _opened(first.path) as file:
         voxel_size = _voxel_size(file, len(table[0]))
     files = [plane.path for planes in table for plane in planes]
-    return _source_of_planes(table, voxel_size, identity_of(path, files))
+    return _source_of_planes([table], voxel_size, None, identity_of(path, files))
 
 
 def _channel_folders(path: Path) -> list[list[Path]]:

@@ -208,13 +208,14 @@ def landscape_of(
     levels = dict(picture.levels[: len(level_factors(shape, picture.voxel_size))])
     factors = list(levels)[choose_level(list(levels), grid.scale)]
     channel = Channel(
-        read=lambda box: levels[factors][box.slices],
+        read=lambda _, box: levels[factors][box.slices],
         shape=levels[factors].shape,
         factors=factors,
         limits=(0.0, 1.0),
     )
     device = next(net.parameters()).device
     values = predict(
+        0,
         Box((0, 0, 0), shape),
         channel=channel,
         grid=grid,

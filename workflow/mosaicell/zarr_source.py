@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from .geometry import Box, VoxelSize
+from .geometry import Box
 from .source import (
     Source,
     complete_voxel_size,
     identity_of,
+    in_seconds,
     in_um,
     native_dtype,
-    refuse_time,
 )
 
 
@@ -33,24 +33,24 @@ def open_zarr(path: Path) -> Source:
     if isinstance(node, zarr.Group):
         array, axes, sizes = _finest_level(node, path)
     else:
-        array, axes, sizes = node, _array_axes(node), None
+        array, axes = node, _array_axes(node)
+        sizes = [(None, None)] * len(axes)
     if len(axes) != array.ndim or not set("yx") <= set(axes) or set(axes) - set("tczyx"):
         raise ValueError(
             f"{path} has {array.ndim} dimensions with the axes {', '.join(axes) or 'unknown'}; "
             "allowed are y and x and any of t, c, z: name one image with these axes"
         )
     length = dict(zip(axes, array.shape, strict=True))
-    if length.get("t", 1) > 1:
-        refuse_time(path, length["t"])
     if 0 in array.shape:
         raise ValueError(f"{path} is empty (shape {array.shape}): name an image with voxels")
-    shape = tuple(length.get(a, 1) for a in "czyx")
+    shape = tuple(length.get(a, 1) for a in "tczyx")
     dtype = native_dtype(array.dtype, path)
+    known = dict.fromkeys("tczyx", (None, None)) | dict(zip(axes, sizes, strict=True))
     spatial = [a for a in axes if a in "zyx"]
     order = [spatial.index(a) for a in "zyx" if a in spatial]
 
-    def fill(channel: int, box: Box, out: np.ndarray) -> None:
-        index = dict(zip("zyx", box.slices, strict=True)) | {"t": 0, "c": channel}
+    def fill(frame: int, channel: int, box: Box, out: np.ndarray) -> None:
+        index = dict(zip("zyx", box.slices, strict=True)) | {"t": frame, "c": channel}
         try:
             values = array[tuple(index[a] for a in axes)]
         except Exception as error:  # a damaged chunk: every codec has exceptions of its own
@@ -66,7 +66,8 @@ def open_zarr(path: Path) -> Source:
     return Source(
         shape=shape,
         dtype=dtype,
-        voxel_size=None if sizes is None else _voxel_size(axes, sizes, shape[1]),
+        voxel_size=complete_voxel_size([in_um(*known[a]) for a in "zyx"], shape[2]),
+        frame_interval=in_seconds(*known["t"]),
         identity=identity_of(path, [p for p in found if p.is_file()]),
         whole_planes=chunk.get("z", 1) == 1 and chunk["y"] >= length["y"],
         fill=fill,
@@ -114,8 +115,3 @@ def _array_axes(array: zarr.Array) -> list[str]:
     if named and all(named):
         return [name.lower() for name in named]
     return list("tczyx"[-array.ndim :]) if 2 <= array.ndim <= 5 else []
-
-
-def _voxel_size(axes: list[str], sizes: list, planes: int) -> VoxelSize | None:
-    known = {a: in_um(*size) for a, size in zip(axes, sizes, strict=True)}
-    return complete_voxel_size([known.get(a) for a in "zyx"], planes)

@@ -2,7 +2,8 @@
 
 Idea: all jobs of a stage do the same to different shares of its tiles. A tile that an earlier
 run finished, from the same input by the same code, is left as it is (see `mosaicell.records`).
-What a tile leaves on disk stands in one folder for the sample, named by the tile's number:
+What a tile leaves on disk stands in one folder for the sample, named by the tile's number; those of
+a movie are numbered frame after frame, and none of them lies in two:
 
     NNNNNN.fragments   segment: fragment of each voxel of the core
     NNNNNN.graph       segment: what stitching needs of the tile (`segment.TileGraph`)

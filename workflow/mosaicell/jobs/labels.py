@@ -31,7 +31,12 @@ from .tiles import tile_file
 
 
 def lay_out_labels(
-    folder: Path, *, shape: Triple, dtype: np.dtype, factors: list[Triple]
+    folder: Path,
+    *,
+    shape: Triple,
+    dtype: np.dtype,
+    factors: list[Triple],
+    frames: int | None = None,
 ) -> list[tuple[zarr.Array, Triple]]:
     """Create the arrays of a label pyramid, or open them as they are.
 
@@ -40,10 +45,12 @@ def lay_out_labels(
     folder : Path
         Of the label image; level k becomes the array `folder / str(k)`.
     shape : tuple of int
-        Of the finest level.
+        Of the finest level, (z, y, x).
     dtype : dtype
     factors : list of tuple of int
         Voxels of the finest level per voxel of each level: powers of two.
+    frames : int, optional
+        Of a movie, whose arrays have an axis of time before.
 
     Returns
     -------
@@ -53,27 +60,29 @@ def lay_out_labels(
     # A shard is at least one voxel of the coarsest level, so that each shard has its own there.
     shards = tuple(map(max, cube(shape, SHARD_VOXELS), factors[-1]))
     chunks = cube(shape, CHUNK_VOXELS)
+    before = () if frames is None else (1,)
     remove_group(folder)  # labels without metadata are not complete
     levels = []
     for level, factor in enumerate(factors):
         level_shards = tuple(s // f for s, f in zip(shards, factor, strict=True))
+        level_shape = tuple(-(-n // f) for n, f in zip(shape, factor, strict=True))
         array = lay_out(
             folder / str(level),
-            shape=tuple(-(-n // f) for n, f in zip(shape, factor, strict=True)),
+            shape=level_shape if frames is None else (frames, *level_shape),
             dtype=dtype,
-            chunks=tuple(map(min, chunks, level_shards)),
-            shards=level_shards,
-            dimension_names=("z", "y", "x"),
+            chunks=(*before, *map(min, chunks, level_shards)),
+            shards=(*before, *level_shards),
+            dimension_names=("z", "y", "x") if frames is None else ("t", "z", "y", "x"),
         )
         levels.append((array, factor))
     remove_levels(folder, len(factors))
     return levels
 
 
-def read_labels(folder: Path, grid: Grid, dtype: np.dtype, box: Box) -> np.ndarray:
-    """The final labels of a box of voxels, put together from the tiles under it."""
+def read_labels(folder: Path, grid: Grid, dtype: np.dtype, frame: int, box: Box) -> np.ndarray:
+    """The final labels of a box of a frame, put together from the tiles under it."""
     labels = np.empty(box.shape, dtype)
-    for tile in grid.overlapping(box):
+    for tile in grid.overlapping(box, frame):
         core = grid[tile]
         common = core.intersection(box)
         if any(
@@ -123,11 +132,11 @@ def write_labels(
 
 
 def gather_borders(labels: zarr.Array, *, written: Records) -> list[np.ndarray]:
-    """Straight borders of the whole volume, as the shards' records say.
+    """Straight borders of the whole volume, or of all frames together, as the shards' records say.
 
     Parameters
     ----------
-    labels : zarr.Array, (z, y, x)
+    labels : zarr.Array, (z, y, x) or (t, z, y, x)
         The finest level.
     written : Records
         Of its shards.

@@ -37,9 +37,9 @@ def measure_tiles(
 
     Parameters
     ----------
-    labels : zarr.Array, (z, y, x)
+    labels : zarr.Array, (z, y, x) or (t, z, y, x)
         The final labels of the whole volume.
-    image : zarr.Array, (c, z, y, x)
+    image : zarr.Array, (c, z, y, x) or (t, c, z, y, x)
     folder, grid, tiles, records, what, threads
         As for `segment_tiles`.
     voxel_size : tuple of float or None
@@ -55,13 +55,15 @@ def measure_tiles(
 
     def compute(tile: int) -> None:
         cells = TileCells(**read_arrays(tile_file(folder, tile, "cells")))
+        frame = grid.frame_of(tile)
+        leading = grid.leading(frame)
         measure_run = partial(measure_cells, volume=grid.shape, voxel_size=voxel_size)
         parts = []
         for run, box in batches(cells.bbox, max_voxels=CROP_VOXELS):
-            check_shards(labels, written, box)
+            check_shards(labels, written, box, frame)
             part = measure_run(
-                read(labels, box),
-                read(image, box, (slice(None),)),
+                read(labels, box, leading),
+                read(image, box, (*leading, slice(None))),
                 ids=cells.label[run],
                 boxes=cells.bbox[run],
                 origin=box.start,
@@ -69,6 +71,7 @@ def measure_tiles(
             parts.append(part)
         table = pd.concat(parts) if parts else _no_cells(image, grid, voxel_size)
         columns = {name: column.to_numpy() for name, column in table.items()}
+        columns = {"frame": np.full(len(table), frame, np.int64), **columns}
         write_arrays(tile_file(folder, tile, "table"), columns)
 
     return fill_tiles(
@@ -78,7 +81,7 @@ def measure_tiles(
 
 def _no_cells(image: zarr.Array, grid: Grid, voxel_size: tuple | None) -> pd.DataFrame:
     """A table without rows, with all columns in their types."""
-    nothing = np.empty((image.shape[0], 0, 0, 0))
+    nothing = np.empty((image.shape[-4], 0, 0, 0))
     return measure_cells(
         np.empty((0, 0, 0), np.uint32),
         nothing,

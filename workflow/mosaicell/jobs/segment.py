@@ -32,11 +32,11 @@ def segment_tiles(
 
     Parameters
     ----------
-    landscape : zarr.Array, (z, y, x)
+    landscape : zarr.Array, (z, y, x) or (t, z, y, x)
     folder, tiles, records, what, threads
         See `fill_tiles`.
     grid : Grid
-        The tiles of the volume.
+        The tiles of the volume, or of all frames.
     threshold : float
         In units of the stored values.
     sigma : tuple of float, optional
@@ -51,12 +51,13 @@ def segment_tiles(
     """
 
     def compute(tile: int) -> None:
-        core = grid[tile]
+        core, frame = grid[tile], grid.frame_of(tile)
         box = box_to_read(core, sigma=sigma, volume=grid.shape)
         if predicted is not None:
-            check_shards(landscape, predicted, box)
+            check_shards(landscape, predicted, box, frame)
+        values = read(landscape, box, grid.leading(frame))
         fragments, graph = cut_tile(
-            read(landscape, box), core=core, volume=grid.shape, threshold=threshold, sigma=sigma
+            values, core=core, volume=grid.shape, threshold=threshold, sigma=sigma
         )
         write_arrays(tile_file(folder, tile, "fragments"), {"fragments": fragments})
         border = {"rim": rim(fragments, grid.shape), "exits": graph.end[graph.is_exit]}

@@ -11,8 +11,8 @@ from ..records import Records
 from ..store import DamagedError, checksum, shard_grid, write_shards
 
 
-def check_shards(array: zarr.Array, records: Records, box: Box) -> None:
-    """Refuse to read a box if shards under it are not as `fill_shards` recorded them.
+def check_shards(array: zarr.Array, records: Records, box: Box, frame: int = 0) -> None:
+    """Refuse to read a box of a frame if shards under it are not as `fill_shards` recorded them.
 
     Zarr takes a shard that is missing for an empty one.
 
@@ -21,14 +21,15 @@ def check_shards(array: zarr.Array, records: Records, box: Box) -> None:
     DamagedError
     """
     grid = shard_grid(array)
-    for shard in grid.overlapping(box):
+    leading = grid.leading(frame)
+    for shard in grid.overlapping(box, frame):
         payload = records.payload(shard)
-        if payload is None or payload["stored"][0] != checksum(array, grid[shard]):
+        if payload is None or payload["stored"][0] != checksum(array, grid[shard], leading):
             raise DamagedError(f"shard {shard} of {array.store_path} is damaged or missing")
 
 
 def fill_shards(
-    compute: Callable[[Box], np.ndarray],
+    compute: Callable[[int, Box], np.ndarray],
     arrays: list[tuple[zarr.Array, Triple]],
     *,
     shards: Iterable[int],
@@ -42,10 +43,10 @@ def fill_shards(
     Parameters
     ----------
     compute : callable
-        Gives the voxels of a `Box` of the first array.
+        Gives the voxels of a frame and a `Box` of the first array.
     arrays : list of (zarr.Array, tuple of int)
-        Arrays with axes (z, y, x), and which voxels of the first array each holds: every n-th
-        along each axis. Shards of all must fit those of the first.
+        Arrays with axes (z, y, x) or (t, z, y, x), and which voxels of the first array each holds:
+        every n-th along z, y and x. Shards of all must fit those of the first.
     shards : iterable of int
         Numbers of the shards of the first array to be done.
     records : Records
@@ -70,20 +71,21 @@ def fill_shards(
         )
 
     def stored(shard: int) -> list[int]:
-        return [checksum(array, box_of(shard, steps)) for array, steps in arrays]
+        leading = grid.leading(grid.frame_of(shard))
+        return [checksum(array, box_of(shard, steps), leading) for array, steps in arrays]
 
     def is_done(shard: int) -> bool:
         payload = records.payload(shard)
         return payload is not None and payload["stored"] == stored(shard)
 
     def do(shard: int) -> None:
-        core = grid[shard]
+        core, frame = grid[shard], grid.frame_of(shard)
         box = core if survey is None else Box(core.grown((1, 1, 1), grid.shape).start, core.stop)
-        computed = compute(box)
+        computed = compute(frame, box)
         voxels = computed[core.seen_from(box.start).slices]
         for array, steps in arrays:
             picked = voxels[tuple(slice(None, None, n) for n in steps)]
-            write_shards(array, box_of(shard, steps), picked)
+            write_shards(array, box_of(shard, steps), picked, grid.leading(frame))
         said = {} if survey is None else survey(computed, core)
         records.add(shard, {"stored": stored(shard), **said})
 

@@ -1,8 +1,16 @@
-"""The stitch stage on disk: graphs of tiles become basins, and those of all tiles become cells."""
+"""The stitch stage on disk: graphs of tiles become basins, and those of all tiles become cells.
+
+Frames of a movie never meet: each is stitched by itself, one after the other, and the ids of its
+cells go on where those of the frame before have ended.
+
+Limits: `stitch_volume` begins anew if it was killed. What it could find done is half of its work,
+the writing of what each tile needs, and to know that takes one more record for each tile.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +19,14 @@ from ..geometry import Grid
 from ..progress import Progress
 from ..records import Records
 from ..segment import TileGraph
-from ..stitch import Stitched, TileBasins, contract_tile, stitch
+from ..stitch import (
+    MOST_CELLS_OF_UINT32,
+    Stitched,
+    TileBasins,
+    TileCells,
+    contract_tile,
+    stitch,
+)
 from ..store import DamagedError, read_arrays, write_arrays
 from .tiles import fill_tiles, tile_file
 
@@ -37,7 +52,7 @@ def stitch_tiles(
     folder, tiles, records, what, threads
         See `fill_tiles`.
     grid : Grid
-        The tiles of the volume.
+        The tiles of the volume, or of all frames.
     persistence : float
         In units of the stored landscape.
     segmented : Records
@@ -63,20 +78,51 @@ def stitch_tiles(
     def border_of(tile: int) -> dict[str, np.ndarray]:
         return read(tile, "rim")
 
-    def rim_of(tile: int) -> np.ndarray:
-        return border_of(tile)["rim"]
-
-    def exits_of(tile: int) -> np.ndarray:
-        return border_of(tile)["exits"]
+    in_frame = grid.of_frame
 
     def compute(tile: int) -> None:
-        graph = TileGraph(**read(tile, "graph"))
-        basins = contract_tile(tile, graph, rim_of, exits_of, grid=grid, persistence=persistence)
+        first = grid.frame_of(tile) * len(in_frame)
+
+        def rim_of(other: int) -> np.ndarray:
+            return border_of(first + other)["rim"]
+
+        def exits_of(other: int) -> np.ndarray:
+            return border_of(first + other)["exits"]
+
+        basins = contract_tile(
+            tile - first,
+            TileGraph(**read(tile, "graph")),
+            rim_of,
+            exits_of,
+            grid=in_frame,
+            persistence=persistence,
+        )
         write_arrays(tile_file(folder, tile, "basins"), basins.arrays())
 
     return fill_tiles(
         compute, folder, ("basins",), tiles=tiles, records=records, what=what, threads=threads
     )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What stitching has found.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the ids.
+    num_cells, num_voxels : list of int
+        Cells, and voxels of all cells, in each frame.
+    """
+
+    dtype: np.dtype
+    num_cells: list[int]
+    num_voxels: list[int]
+
+    @property
+    def n_cells(self) -> int:
+        return sum(self.num_cells)
 
 
 def stitch_volume(
@@ -88,8 +134,8 @@ def stitch_volume(
     contracted: Records,
     what: str,
     threads: int = 1,
-) -> Stitched:
-    """Stitch all tiles of a volume and write for each what it needs of the result.
+) -> Counts:
+    """Stitch all tiles of a volume, or of each frame, and write what each needs of the result.
 
     Parameters
     ----------
@@ -106,7 +152,7 @@ def stitch_volume(
 
     Returns
     -------
-    Stitched
+    Counts
 
     Raises
     ------
@@ -117,17 +163,34 @@ def stitch_volume(
         if contracted.payload(tile) is None:
             raise DamagedError(f"tile {tile} in {folder} was not stitched as the others were")
 
-    def read(tile: int) -> TileBasins:
-        return TileBasins(**read_arrays(tile_file(folder, tile, "basins")))
-
-    stitched = stitch(read, grid=grid, persistence=persistence, min_size=min_size, threads=threads)
+    in_frame = grid.of_frame
     progress = Progress(what, len(grid))
 
-    def write(tile: int) -> None:
-        write_arrays(tile_file(folder, tile, "cells"), vars(stitched.cells_of(tile)))
-        progress.advance()
+    def stitch_frame(first: int) -> Stitched:
+        def read(tile: int) -> TileBasins:
+            return TileBasins(**read_arrays(tile_file(folder, first + tile, "basins")))
 
+        return stitch(
+            read, grid=in_frame, persistence=persistence, min_size=min_size, threads=threads
+        )
+
+    def write(stitched: Stitched, first: int, before: int, dtype: np.dtype, tile: int) -> int:
+        cells = stitched.cells_of(tile).after(before, dtype)
+        write_arrays(tile_file(folder, first + tile, "cells"), vars(cells))
+        progress.advance()
+        return int(cells.size.sum())
+
+    dtype = np.dtype(np.uint32)
+    num_cells, num_voxels = [], []
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(write, range(len(grid))):
-            pass
-    return stitched
+        for first in range(0, len(grid), len(in_frame)):
+            stitched, before = stitch_frame(first), sum(num_cells)
+            if dtype == np.uint32 and before + stitched.n_cells > MOST_CELLS_OF_UINT32:
+                dtype = np.dtype(np.uint64)
+                for tile in range(first):
+                    file = tile_file(folder, tile, "cells")
+                    write_arrays(file, vars(TileCells(**read_arrays(file)).after(0, dtype)))
+            write_tile = partial(write, stitched, first, before, dtype)
+            num_voxels.append(sum(pool.map(write_tile, range(len(in_frame)))))
+            num_cells.append(stitched.n_cells)
+    return Counts(dtype, num_cells, num_voxels)
