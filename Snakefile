@@ -22,4 +22,5 @@ rule all:
     default_target: True
     input:
         expand(TABLE, sample=SAMPLES),
+        expand(NEIGHBOURS, sample=SAMPLES),
         expand(REPORT, sample=SAMPLES),

@@ -1,38 +1,43 @@
-"""The rows of all tiles become the sample's table, and the label image gets its metadata."""
+"""The rows of all tiles become the sample's tables, and the label image gets its metadata."""
 
 import json
 from pathlib import Path
 
+from mosaicell.columns import NEIGHBOURS, cell_columns
 from mosaicell.geometry import Grid
-from mosaicell.jobs.measure import gather_cells
-from mosaicell.measure import units
+from mosaicell.jobs.measure import gather_cells, gather_neighbours
 from mosaicell.omezarr import label_attributes, labels_attributes
 from mosaicell.progress import logged
 from mosaicell.records import Records, read_job_record, reopening
-from mosaicell.store import write_file, write_group
-from mosaicell.table import table_bytes
+from mosaicell.store import write_group
+from mosaicell.table import write_table
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     stitched = read_job_record(snakemake.input.stitched)
     grid = Grid(tuple(stitched["shape"]), tuple(stitched["tile"]))
     work = Path(snakemake.input.stitched).parent
-    measured = read_job_record(snakemake.input.measured[0])["content"]
-    records = Records(work / "measure" / "tiles", measured)
-    with reopening(work / "measure"):
-        cells = gather_cells(work / "tiles", grid=grid, measured=records)
+    measured = read_job_record(snakemake.input.measured[0])
+    records = Records(work / "measure" / "tiles", measured["content"])
     metadata = snakemake.params.origin | {
         "input": summary["content"],
         "landscape": summary.get("landscape", {}).get("content", ""),
         "voxel_size": json.dumps(summary["voxel_size"]),
         "versions": json.dumps(stitched["versions"], sort_keys=True),
     }
-    table = table_bytes(
-        cells,
-        sample=snakemake.wildcards.sample,
-        units=units(summary["shape"][0]),
-        metadata=metadata,
-    )
+    tables = [
+        (snakemake.output.table, cell_columns(**measured["columns"]), gather_cells),
+        (snakemake.output.neighbours, NEIGHBOURS, gather_neighbours),
+    ]
+    for path, columns, gather in tables:
+        with reopening(work / "measure"):
+            write_table(
+                Path(path),
+                gather(work / "tiles", grid=grid, measured=records),
+                sample=snakemake.wildcards.sample,
+                columns=columns,
+                metadata=metadata,
+            )
     labels = Path(snakemake.output.labels).parent
     write_group(
         labels,
@@ -44,4 +49,3 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         | {"mosaicell": metadata},
     )
     write_group(labels.parent, labels_attributes(["cells"]))
-    write_file(Path(snakemake.output.table), table)

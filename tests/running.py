@@ -91,8 +91,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def products(folder: Path, sample: str) -> dict[str, bytes]:
-    """What a run promises to be byte-identical: the image with its labels, and the table."""
+    """What a run promises to be byte-identical: the image with its labels, and the tables."""
     results = folder / "results" / sample
     stored = files(results / f"{sample}.ome.zarr")
     assert any(name.startswith("labels/cells/0/c/") for name in stored)
-    return stored | {"cells.parquet": (results / "cells.parquet").read_bytes()}
+    tables = ("cells.parquet", "neighbours.parquet")
+    return stored | {name: (results / name).read_bytes() for name in tables}

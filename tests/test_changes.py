@@ -17,7 +17,8 @@ from running import ROOT, command, files, products, write_sheet
 
 pytestmark = pytest.mark.slow
 
-MEASURE = {"measure_labels", "measure_cells", "measure", "report"}
+MEASURE_CELLS = {"measure_cells", "measure", "report"}
+MEASURE = {"measure_labels"} | MEASURE_CELLS
 STITCH = {"stitch"} | MEASURE
 STITCH_TILES = {"stitch_tiles"} | STITCH
 SEGMENT = {"segment"} | STITCH_TILES
@@ -37,6 +38,11 @@ KEYS = [
     ("segment.threshold", 0.3, SEGMENT),
     ("segment.persistence", 0.2, STITCH_TILES),
     ("segment.min_size", 30, STITCH),
+    ("measure.channels", [], MEASURE_CELLS),
+    ("measure.ring", {"voxel": 2}, MEASURE_CELLS),
+    ("measure.size_range", {"um3": [50, None]}, MEASURE_CELLS),
+    ("measure.texture", 8, MEASURE_CELLS),
+    ("measure.plugins", {"statistics": "numpy:shape"}, MEASURE_CELLS),
     ("train.steps", 7, set()),
     ("train.seed", 7, set()),
     ("train.channels", [2, 4, 8], set()),
@@ -52,7 +58,7 @@ MODULES = [
     ("predict.py", PREDICT),
     ("smooth.py", SEGMENT),
     ("stitch.py", STITCH_TILES),
-    ("jobs/measure.py", {"measure_cells", "measure", "report"}),
+    ("jobs/measure.py", MEASURE_CELLS),
     ("pictures.py", {"report"}),
     ("evaluate.py", set()),
     ("train.py", set()),

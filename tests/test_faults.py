@@ -16,8 +16,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from mosaicell.columns import Column
 from mosaicell.store import DamagedError
-from mosaicell.table import read_table, table_bytes
+from mosaicell.table import read_table, write_table
 from running import command, configured, products, run, run_and_kill, write_hills
 
 UNITS = (
@@ -237,9 +238,10 @@ def test_a_run_of_everything_mends_a_file_of_each_kind_and_leaves_the_rest(again
 def test_a_bit_of_the_table_that_was_lost_is_found_when_it_is_read(tmp_path):
     path = tmp_path / "cells.parquet"
     cells = pd.DataFrame({"label": range(1, 4000), "volume": np.random.default_rng(0).random(3999)})
-    units = dict.fromkeys(cells, "")
-    content = table_bytes(cells, sample="a", units=units, metadata={})
-    path.write_bytes(content)
+    rows = {name: column.to_numpy() for name, column in cells.items()}
+    columns = [Column(name, "", "") for name in rows]
+    write_table(path, [rows], sample="a", columns=columns, metadata={})
+    content = path.read_bytes()
     pd.testing.assert_frame_equal(read_table(path, list(cells)), cells)
     column = pq.ParquetFile(path).metadata.row_group(0).column(3)
     start = column.dictionary_page_offset

@@ -11,8 +11,9 @@ from scipy import ndimage
 import mosaicell
 from mosaicell import pictures
 from mosaicell.charts import profile
+from mosaicell.columns import cell_columns
 from mosaicell.geometry import Box
-from mosaicell.measure import measure, units
+from mosaicell.measure import measure
 from mosaicell.pictures import colours, cut, grey, outlines, project
 from mosaicell.report import columns, report
 from mosaicell.seams import straight_borders
@@ -345,7 +346,7 @@ def test_memory_is_bounded_whatever_the_volume(tmp_path):
 
 
 def test_a_report_looks_only_at_columns_that_it_names(page_of):
-    assert set(columns(2)) <= set(units(2))
+    assert set(columns(2)) <= {column.name for column in cell_columns(range(2))}
     assert page_of(LABELS, n_channels=2, keep=columns(2)) == page_of(LABELS, n_channels=2)
 
 

@@ -114,7 +114,15 @@ def test_labels_and_table_are_byte_identical_for_any_tiles_and_jobs(tmp_path, ph
     assert labels.max() > 10
 
     table = pd.read_parquet(first / "results/phantom/cells.parquet")
-    expected = mosaicell.measure(whole, group["0"][:], voxel_size=(1.0, 0.5, 0.5))
+    expected = mosaicell.measure(
+        whole,
+        group["0"][:],
+        voxel_size=(1.0, 0.5, 0.5),
+        landscape=landscape,
+        threshold=SEGMENT["threshold"] * 65535,
+    )
+    for column in ("landscape_peak", "landscape_mean", "persistence"):
+        np.testing.assert_allclose(table[column], expected.pop(column) / 65535, rtol=1e-12)
     pd.testing.assert_frame_equal(table[list(expected)], expected, check_exact=True)
 
 
@@ -335,7 +343,13 @@ def test_the_table_says_its_units_and_where_it_comes_from(finished):
 
 def test_a_sample_gets_its_image_its_table_its_report_and_no_more(finished):
     top = {path.name for path in (finished / "hills").iterdir()}
-    assert top == {"hills.ome.zarr", "cells.parquet", "report.html", "scores.json"}
+    assert top == {
+        "hills.ome.zarr",
+        "cells.parquet",
+        "neighbours.parquet",
+        "report.html",
+        "scores.json",
+    }
     assert json.loads((finished / "hills/scores.json").read_text())["f1"] == 1
     assert [name for name in files(finished) if Path(name).name.startswith(".")] == []
     report = (finished / "hills/report.html").read_text()

@@ -13,6 +13,7 @@ try:
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
+    settings.check_measure(config, SAMPLES)
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -20,6 +21,7 @@ JOBS = range(config["tile"]["jobs"])
 RESULTS = Path(config["results"])
 STORE = RESULTS / "{sample}" / "{sample}.ome.zarr"
 TABLE = RESULTS / "{sample}" / "cells.parquet"
+NEIGHBOURS = RESULTS / "{sample}" / "neighbours.parquet"
 REPORT = RESULTS / "{sample}" / "report.html"
 SCORES = RESULTS / "{sample}" / "scores.json"
 WORK = RESULTS / "work" / "{sample}"

@@ -1,4 +1,4 @@
-# measure: final labels, then every cell on its complete crop, then one table.
+# measure: final labels, then every cell on its complete crop, then the tables.
 rule measure_labels:
     input:
         group=STORE / "zarr.json",
@@ -29,6 +29,8 @@ rule measure_cells:
         stitched=WORK / "stitch.json",
         labels=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
+        landscape=LANDSCAPE / "zarr.json",
+        predictions=predictions,
         code=code("measure_cells"),
     output:
         WORK / "measure/{job}.json",
@@ -43,6 +45,9 @@ rule measure_cells:
         runtime=runtime("measure_cells"),
     params:
         jobs=len(JOBS),
+        measure=config["measure"],
+        threshold=config["segment"]["threshold"],
+        sigma=config["segment"]["sigma"],
         earlier=earlier("measure"),
     script:
         "../scripts/measure_cells.py"
@@ -57,6 +62,7 @@ rule measure:
         code=code("measure"),
     output:
         table=TABLE,
+        neighbours=NEIGHBOURS,
         labels=STORE / "labels/cells/zarr.json",
     log:
         WORK / "logs/measure.log",

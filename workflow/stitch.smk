@@ -43,7 +43,7 @@ rule stitch:
         runtime=runtime("stitch"),
     params:
         store=str(STORE),
-        products=[str(TABLE), str(SCORES), str(REPORT)],
+        products=[str(TABLE), str(NEIGHBOURS), str(SCORES), str(REPORT)],
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],
         earlier=earlier("stitch"),

@@ -10,6 +10,7 @@ What a tile leaves on disk stands in one folder for the sample, named by the til
     NNNNNN.basins      stitch: what can be decided in the tile alone (`stitch.TileBasins`)
     NNNNNN.cells       stitch: what the tile needs of the result (`stitch.TileCells`)
     NNNNNN.table       measure: the rows of the cells that the tile owns
+    NNNNNN.neighbours  measure: of these cells, which they touch
 
 Predicting and writing labels work on shards of a zarr array instead, since a shard must have one
 writer; tiles and shards need not fit each other.
