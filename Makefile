@@ -42,6 +42,9 @@ bench-watershed: setup
 	@.venv-peers/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
+docs/columns.md: setup workflow/mosaicell/columns.py
+	$(BIN)/python -c 'from mosaicell.columns import markdown; print(markdown(), end="")' > $@
+
 test: setup
 	$(BIN)/python -m pytest -m 'not slurm' --numprocesses auto --dist worksteal
 

@@ -294,4 +294,3 @@ def markdown() -> str:
 def _table(columns: list[Column]) -> str:
     rows = [f"| `{c.name}` | {c.unit} | {c.means.replace('|', chr(92) + '|')} |" for c in columns]
     return "\n".join(["| column | unit | what it means |", "|---|---|---|", *rows])
-

@@ -85,7 +85,7 @@ def _shares_of_sphere(voxel_size: np.ndarray) -> np.ndarray:
     from scipy.spatial import SphericalVoronoi
 
     steps = DIRECTIONS * voxel_size
-    steps /= np.linalg.norm(steps, axis=1)[:, np.newaxis]
+    steps = steps / np.linalg.norm(steps, axis=1)[:, np.newaxis]
     areas = SphericalVoronoi(np.concatenate((steps, -steps))).calculate_areas()
     # Rounded, so that the last digit does not depend on mathematical libraries.
     return np.round((areas[: len(steps)] + areas[len(steps) :]) / (4 * np.pi), 12)

@@ -1,0 +1,31 @@
+"""The data dictionary: one source for the documentation, the files and the order of columns."""
+
+import mosaicell
+from mosaicell.columns import KEYS, NEIGHBOURS, cell_columns, markdown
+from phantoms import packed_cells
+from running import ROOT
+
+
+def test_the_documentation_is_the_dictionary():
+    text = (ROOT / "docs/columns.md").read_text(encoding="utf-8")
+    assert text == markdown(), "make docs/columns.md"
+
+
+def test_every_column_has_one_definition():
+    for columns in (cell_columns(range(3), texture=True, plugins={"a": ["b"]}), NEIGHBOURS):
+        names = [column.name for column in [*KEYS, *columns]]
+        assert len(set(names)) == len(names)
+        assert all(column.means for column in columns)
+
+
+def test_a_name_says_its_unit():
+    for column in [*cell_columns(["C"], texture=True), *NEIGHBOURS]:
+        name = column.name.removesuffix("_C")
+        assert column.unit.startswith("um") == ("_um" in name), column
+        assert not column.unit.startswith("um") or name.endswith(column.unit.replace("^", ""))
+
+
+def test_what_is_measured_are_the_columns_of_the_dictionary_in_their_order():
+    labels = packed_cells((16, 16, 16), spacing=8, seed=0)
+    table = mosaicell.measure(labels, labels, texture_levels=8)
+    assert list(table) == [column.name for column in cell_columns([0], texture=True)]
