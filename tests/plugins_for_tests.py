@@ -15,7 +15,9 @@ def zernike(mask, intensities, voxel_size):  # noqa: ARG001
     from cp_measure.core.measureobjectsizeshape import get_zernike
 
     plane = mask[np.argmax(mask.sum((1, 2)))].astype(np.int32)
-    return {name: float(values[0]) for name, values in get_zernike(plane, None).items()}
+    return {
+        name: float(values[0]) for name, values in get_zernike(plane, intensities[0][0]).items()
+    }
 
 
 def texts(mask, intensities, voxel_size):  # noqa: ARG001

@@ -18,12 +18,13 @@ from running import ROOT, command, files, products, write_sheet
 pytestmark = pytest.mark.slow
 
 MEASURE_CELLS = {"measure_cells", "measure", "report"}
+CHECK_MEASURE = {"check_measure"} | MEASURE_CELLS
 MEASURE = {"measure_labels"} | MEASURE_CELLS
 STITCH = {"stitch"} | MEASURE
 STITCH_TILES = {"stitch_tiles"} | STITCH
 SEGMENT = {"segment"} | STITCH_TILES
 PREDICT = {"predict"} | SEGMENT
-EVERYTHING = {"ingest"} | PREDICT
+EVERYTHING = {"ingest", "check_measure"} | PREDICT
 
 # Key, another value for it, and the rules that run again. `None`: there is no other value yet.
 KEYS = [
@@ -38,11 +39,11 @@ KEYS = [
     ("segment.threshold", 0.3, SEGMENT),
     ("segment.persistence", 0.2, STITCH_TILES),
     ("segment.min_size", 30, STITCH),
-    ("measure.channels", [], MEASURE_CELLS),
-    ("measure.ring", {"voxel": 2}, MEASURE_CELLS),
-    ("measure.size_range", {"um3": [50, None]}, MEASURE_CELLS),
-    ("measure.texture", 8, MEASURE_CELLS),
-    ("measure.plugins", {"statistics": "numpy:shape"}, MEASURE_CELLS),
+    ("measure.channels", [], CHECK_MEASURE),
+    ("measure.ring", {"voxel": 2}, CHECK_MEASURE),
+    ("measure.size_range", {"um3": [50, None]}, CHECK_MEASURE),
+    ("measure.texture", 8, CHECK_MEASURE),
+    ("measure.plugins", {"mine": "numpy:shape"}, CHECK_MEASURE),
     ("train.steps", 7, set()),
     ("train.seed", 7, set()),
     ("train.channels", [2, 4, 8], set()),
@@ -59,6 +60,7 @@ MODULES = [
     ("smooth.py", SEGMENT),
     ("stitch.py", STITCH_TILES),
     ("jobs/measure.py", MEASURE_CELLS),
+    ("hull.py", CHECK_MEASURE),
     ("pictures.py", {"report"}),
     ("evaluate.py", set()),
     ("train.py", set()),

@@ -17,7 +17,7 @@ import settings
 from mosaicell import model
 from running import command, run, write_sheet
 
-STAGES = (*resources.SPEEDS, "evaluate_truth", "train")
+STAGES = (*resources.SPEEDS, "evaluate_truth", "check_measure", "train")
 CARD = model.card(model.find("nuclei-3d")[0])
 LOAD = resources.load(settings.read_config({}), None, CARD)
 KNOWN = replace(LOAD, shape=(1, 1000, 2000, 2000), itemsize=2, landscape_itemsize=2)

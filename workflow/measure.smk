@@ -1,4 +1,26 @@
 # measure: final labels, then every cell on its complete crop, then the tables.
+rule check_measure:
+    input:
+        image=of_sample("image"),
+        code=code("check_measure"),
+    output:
+        WORK / "check_measure.json",
+    log:
+        WORK / "logs/check_measure.log",
+    priority: 1  # what cannot be measured is to be known before the work
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("check_measure"),
+        runtime=runtime("check_measure"),
+    params:
+        measure=config["measure"],
+        voxel_size=of_sample("voxel_size"),
+        listing=listing("image"),
+    script:
+        "../scripts/check_measure.py"
+
+
 rule measure_labels:
     input:
         group=STORE / "zarr.json",
@@ -31,6 +53,7 @@ rule measure_cells:
         summary=SUMMARY,
         landscape=LANDSCAPE / "zarr.json",
         predictions=predictions,
+        checked=WORK / "check_measure.json",
         code=code("measure_cells"),
     output:
         WORK / "measure/{job}.json",

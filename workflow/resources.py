@@ -221,8 +221,10 @@ def _per_thread(stage: str, load: Load) -> int:
     if stage == "measure_labels":
         return 16 * shard + 12 * tile
     if stage == "measure_cells":
-        # A crop is larger than its tile by what cells stick out; labels, image, and their copies.
-        return 3 * tile * (8 + channels * load.itemsize)
+        # A crop is larger than its tile by what cells stick out; labels, image, landscape, and
+        # their copies.
+        smoothed = 12 if load.smooth else 0
+        return 3 * tile * (8 + channels * load.itemsize + load.landscape_itemsize + smoothed)
     if stage == "evaluate":
         return 40 * shard
     return 0
@@ -268,6 +270,6 @@ def runtime(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
     if stage in SPEEDS and load.shape:
         needed = seconds(stage, load, threads=threads, gpu=True)
         minutes = LEAST_MINUTES + ceil(CAUTION * needed / 60)
-    elif stage == "evaluate_truth":
+    elif stage in ("evaluate_truth", "check_measure"):
         minutes = LEAST_MINUTES
     return minutes * 2 ** (attempt - 1)

@@ -6,8 +6,8 @@ which side of a plane a point lies is the sign of a whole number, and nothing is
 How large the hull is, is how many centres of voxels lie in it or on it.
 
 Steps, for each cell:
-1. `_corners`: in each plane only voxels at corners of the outline's hull can matter; their faces'
-   centres are the points.
+1. `_corners`: in each plane only voxels at corners of the outline's hull can matter; the centres
+   of their faces, but for those between two voxels of the cell, are the points.
 2. `_grow`: a tetrahedron of points grows into the hull (quickhull): the farthest point outside of a
    triangle takes the place of all triangles that it sees. Points in the plane of a triangle are
    not outside of it, so flat faces in many triangles do no harm.
@@ -73,18 +73,26 @@ def _corners(labels, label, box):
                 last -= 1
             n_low = _extend(ends[0], n_low, y - y0, first - x0, -1)
             n_high = _extend(ends[1], n_high, y - y0, last - x0, 1)
-        while n_points + 5 * (n_low + n_high) > len(points):
+        while n_points + 6 * (n_low + n_high) > len(points):
             points = np.concatenate((points, np.empty_like(points)))
         for side in range(2):
             for k in range(n_high if side else n_low):
-                y, x = 2 * ends[side, k, 0], 2 * ends[side, k, 1]
-                at = 2 * (z - z0)
-                points[n_points] = at, y, x + (1 if side else -1)
-                points[n_points + 1] = at, y - 1, x
-                points[n_points + 2] = at, y + 1, x
-                points[n_points + 3] = at - 1, y, x
-                points[n_points + 4] = at + 1, y, x
-                n_points += 5
+                y, x = y0 + ends[side, k, 0], x0 + ends[side, k, 1]
+                for face in range(6):
+                    axis, step = face // 2, 2 * (face % 2) - 1
+                    dz, dy, dx = step * (axis == 0), step * (axis == 1), step * (axis == 2)
+                    # The middle of two voxels' centres is no corner.
+                    if (
+                        z0 <= z + dz < z1
+                        and y0 <= y + dy < y1
+                        and x0 <= x + dx < x1
+                        and labels[z + dz, y + dy, x + dx] == label
+                    ):
+                        continue
+                    points[n_points, 0] = 2 * (z - z0) + dz
+                    points[n_points, 1] = 2 * (y - y0) + dy
+                    points[n_points, 2] = 2 * (x - x0) + dx
+                    n_points += 1
     return points[:n_points]
 
 
