@@ -1,12 +1,12 @@
 # make demo: set-up and the main job on the demo data.  make test: set-up and all tests
 # but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root).
-# make bench: the figures of the README: scores of the demo, the watershed against its peers, on a
-# GPU if there is one, and stitching at scale.
+# make bench: the figures of the README: scores of the demo, the watershed and measuring against
+# their peers, on a GPU if there is one, and stitching at scale.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := results/demo
 
-.PHONY: setup demo test test-slurm bench bench-watershed clean
+.PHONY: setup demo test test-slurm bench bench-watershed bench-measure clean
 
 setup: .venv/ready
 
@@ -28,7 +28,7 @@ demo: setup
 	@cat $(DEMO)/gonuclear/scores.json
 
 # Prints the figures that the README claims.
-bench: demo bench-watershed
+bench: demo bench-watershed bench-measure
 	$(BIN)/python tests/benchmarks/segment_gpu.py
 	$(BIN)/python tests/benchmarks/stitch_simulation.py --cells 1e5 1e6
 
@@ -36,6 +36,10 @@ bench: demo bench-watershed
 bench-watershed: setup
 	-@$(MAKE) --no-print-directory .venv-peers/ready
 	$(BIN)/python tests/benchmarks/watershed_peers.py
+
+bench-measure: setup
+	-@$(MAKE) --no-print-directory .venv-peers/ready
+	$(BIN)/python tests/benchmarks/measure_peers.py
 
 .venv-peers/ready: tests/benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers

@@ -1,7 +1,12 @@
 """The data dictionary: one source for the documentation, the files and the order of columns."""
 
+import re
+
+import pandas as pd
+
 import mosaicell
 from mosaicell.columns import KEYS, NEIGHBOURS, cell_columns, markdown
+from mosaicell.table import write_table
 from phantoms import packed_cells
 from running import ROOT
 
@@ -29,3 +34,22 @@ def test_what_is_measured_are_the_columns_of_the_dictionary_in_their_order():
     labels = packed_cells((16, 16, 16), spacing=8, seed=0)
     table = mosaicell.measure(labels, labels, texture_levels=8)
     assert list(table) == [column.name for column in cell_columns([0], texture=True)]
+
+
+def test_the_question_of_the_readme_is_answered(tmp_path, monkeypatch, capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n([^`]*num_neighbours[^`]*)```", text)
+    monkeypatch.chdir(tmp_path)
+    for sample, seed in (("gonuclear", 0), ("lightsheet", 1)):
+        labels = packed_cells((16, 24, 24), spacing=9, seed=seed, share=0.4)
+        table = mosaicell.measure(labels)
+        path = tmp_path / "results/demo" / sample / "cells.parquet"
+        rows = {name: column.to_numpy() for name, column in table.items()}
+        write_table(path, [rows], sample=sample, columns=cell_columns([]), metadata={})
+    exec(example)
+    printed = capsys.readouterr().out
+    for sample in ("gonuclear", "lightsheet"):
+        cells = pd.read_parquet(tmp_path / "results/demo" / sample / "cells.parquet")
+        touching = int((cells["num_neighbours"] > 0).sum())
+        assert 0 < touching < len(cells)
+        assert re.search(rf"{sample} +0 +{touching}\n", printed)

@@ -222,7 +222,9 @@ def test_a_run_of_everything_mends_a_file_of_each_kind_and_leaves_the_rest(again
         for path in sorted((results / "work/a").rglob("*"))
         if path.is_file() and "logs" not in path.parts and path.name != "lock"
     }
-    assert {".fragments", ".rim", ".graph", ".basins", ".cells", ".table"} <= set(kinds)
+    assert {".fragments", ".rim", ".graph", ".basins", ".cells", ".table", ".neighbours"} <= set(
+        kinds
+    )
     for path in kinds.values():
         flip(path)
     for path in (results / STORE).rglob("*"):

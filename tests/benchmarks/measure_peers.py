@@ -18,7 +18,6 @@ Limits: other work on the machine disturbs the figures.
 import argparse
 import json
 import os
-import platform
 import struct
 import subprocess
 import sys
@@ -169,33 +168,27 @@ def main() -> None:
     ids = table["label"].to_numpy()
     boxes = table[[f"bbox_{end}_{a}" for end in ("min", "max") for a in "zyx"]].to_numpy()
     rows = [(f"mosaicell, all {table.shape[1]} columns", "", of_all, "")]
+
+    def add(peer, what, count, own, seconds):
+        rows.append((f"mosaicell, {what}", count, own, ""))
+        rows.append((f"{peer}, {what}", count, seconds, f"{seconds / own:.0f}"))
+
     for columns, hull in ((SHARED, False), (SHARED | HULL, True)):
         _, own = best(lambda hull=hull: shared_columns(labels, image, ids, boxes, hull=hull))
         theirs, seconds = best(lambda columns=columns: scikit_image(labels, image, columns), 1)
         compare(table, theirs, columns, 1e-9)
-        what = "columns of both" + (", with convex hulls" if hull else ", without convex hulls")
-        rows += [
-            (f"mosaicell, {what}", len(columns), own, ""),
-            (f"scikit-image, {what}", len(columns), seconds, seconds / own),
-        ]
+        what = "columns of both" if hull else "columns of both but convex hulls"
+        add("scikit-image", what, len(columns), own, seconds)
     found = nyxus(labels, image)
     if found is not None:
         compare(table, {k: np.array(v) for k, v in found["columns"].items()}, NYXUS, 1e-6)
-        levels = np.full((n, 1), np.nan)
-        crop = {"ids": ids, "boxes": boxes, "background": levels}
+        crop = {"ids": ids, "boxes": boxes, "background": np.full((n, 1), np.nan)}
         _, own = best(lambda: brightness(image[np.newaxis], labels, **crop))
-        what = "intensities of both"
-        rows += [
-            (f"mosaicell, {what}", len(NYXUS), own, ""),
-            (f"nyxus, {what}", len(NYXUS), found["seconds"], found["seconds"] / own),
-        ]
-    print(
-        f"{n:,} cells in {' x '.join(map(str, shape))} voxels, one thread, {platform.processor() or platform.machine()}\n"
-    )
+        add("nyxus", "intensities of both", len(NYXUS), own, found["seconds"])
+    print(f"{n:,} cells in {' x '.join(map(str, shape))} voxels, one thread each\n")
     print("| | columns | s | cells/s | times slower |\n|---|---|---|---|---|")
     for name, count, seconds, ratio in rows:
-        slower = f"{ratio:.0f}" if ratio else ""
-        print(f"| {name} | {count} | {seconds:.3f} | {n / seconds:,.0f} | {slower} |")
+        print(f"| {name} | {count} | {seconds:.3f} | {n / seconds:,.0f} | {ratio} |")
     if found is None:
         print("\nnyxus is left out: `make .venv-peers/ready` sets it up.")
 

@@ -131,29 +131,39 @@ def background(channels: np.ndarray, labels: np.ndarray, *, ids, boxes, ring: Ri
 
 
 @njit(nogil=True, cache=True)
-def _select(values, start, stop, k):
-    """Bring the value of rank k to place k, lower ones before it, among values[start:stop]."""
-    low, high = start, stop - 1
-    while low < high:
-        # The middle of three: sorted values, which are common, are no bad case.
-        a, b, c = values[low], values[(low + high) // 2], values[high]
+def _split(values, low, high, pivot, with_pivot):
+    """Bring values below the pivot (or up to it) to the front; where the others begin.
+
+    Nothing here waits for a comparison, of which half would be guessed wrong.
+    """
+    at = low
+    for k in range(low, high):
+        value = values[k]
+        values[k] = values[at]
+        values[at] = value
+        at += (value <= pivot) if with_pivot else (value < pivot)
+    return at
+
+
+@njit(nogil=True, cache=True)
+def _select(values, start, k):
+    """Bring the value of rank k to place k, lower ones before it; those before `start` are low."""
+    low, high = start, values.size
+    drawn = 1
+    while high - low > 1:
+        # The middle of three that are drawn always in the same way, whatever the values.
+        drawn = drawn * 69069 % 4294967296 + 1
+        a = values[low + drawn % (high - low)]
+        b = values[low + (drawn >> 8) % (high - low)]
+        c = values[low + (drawn >> 16) % (high - low)]
         pivot = max(min(a, b), min(max(a, b), c))
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            break
+        at = _split(values, low, high, pivot, False)
+        if k < at:
+            high = at
+            continue
+        low = _split(values, at, high, pivot, True)
+        if k < low:
+            break  # equal to the pivot
     return values[k]
 
 
@@ -162,7 +172,7 @@ def _quantile(values, start, share):
     """A quantile, linear between ranks; values before `start` are known to be of lower rank."""
     at = share * (values.size - 1)
     k = int(at)
-    low = _select(values, start, values.size, k)
+    low = _select(values, start, k)
     if at == k:
         return low
     high = np.inf
@@ -222,9 +232,10 @@ def _brightness(labels, image, ids, boxes, levels, out):
         row[1] = np.sqrt(squares / n)
         row[2] = lowest
         row[3] = highest
+        # Each leaves lower values before it, so the next one looks at a half.
         row[5] = _quantile(values, 0, 0.5)
-        row[4] = _quantile(values[: n // 2 + 1], 0, 0.25 * (n - 1) / (n // 2)) if n > 1 else lowest
         row[6] = _quantile(values, n // 2 if n > 1 else 0, 0.75)
+        row[4] = _quantile(values[: n // 2 + 1], 0, 0.25 * (n - 1) / (n // 2)) if n > 1 else lowest
         for first in (0, 4):
             if sums[first] > 0:
                 for axis in range(3):
