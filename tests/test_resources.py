@@ -56,13 +56,21 @@ def test_a_second_attempt_asks_for_twice_as_much(stage):
         ("measure_cells", {"shape": (3, 1000, 2000, 2000)}),
         ("predict", {"model": CARD | {"window": 128}}),
         ("train", {"train": LOAD.train | {"batch": 16}}),
-        ("measure", {"shape": (1, 9000, 2000, 2000)}),
+        ("measure", {"shape": (1, 1000, 9000, 2000)}),
+        ("measure", {"shape": (2, 1000, 2000, 2000)}),
+        ("measure", {"tile": (512, 256, 256)}),
     ],
 )
 def test_memory_follows_tile_dtype_channels_and_model(stage, changed):
     assert resources.memory(stage, replace(KNOWN, **changed), threads=1) > resources.memory(
         stage, KNOWN, threads=1
     )
+
+
+def test_tables_are_gathered_a_layer_of_tiles_at_a_time():
+    deeper = replace(KNOWN, shape=(1, 9000, 2000, 2000))
+    asked = [resources.memory("measure", load, threads=1) for load in (KNOWN, deeper)]
+    assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize("stage", resources.SHARED)

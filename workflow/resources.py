@@ -37,9 +37,12 @@ FLOOR = 700 * MB
 TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is for CUDA's host side
 # Dense nuclei of 12 voxels in diameter. Most samples have fewer.
 VOXELS_PER_CELL = 2000
-# Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py), 735
-# in the table of 1.25 * 10^6 cells with two channels, 400 when that is read for the report.
-BYTES_PER_CELL = {"stitch": 100, "measure": 800, "report": 500, "evaluate": 500}
+# Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py), 400
+# when the table of 1.25 * 10^6 cells with two channels is read for the report.
+BYTES_PER_CELL = {"stitch": 100, "report": 500, "evaluate": 500}
+# Of rows in memory, counted: a cell's with its five contacts, and what each channel adds. Gathering
+# holds those of a layer of tiles about five times: as read, joined, sorted, in groups, as written.
+BYTES_PER_ROW, BYTES_PER_ROW_AND_CHANNEL, COPIES_OF_ROWS = 540, 210, 5
 # Voxels per second and thread, start-up included, rounded down. predict: of the model's grid, on
 # a CPU; stitch: 10^10 voxels of the made-up volume; the others: of the noise, as above.
 SPEEDS = {
@@ -201,6 +204,10 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
         held += NEIGHBOURS_IN_MEMORY * 4 * 2 * (z * y + z * x + y * x)  # rims
     if stage in BYTES_PER_CELL and load.shape:
         held += BYTES_PER_CELL[stage] * load.voxels // VOXELS_PER_CELL
+    if stage == "measure" and load.shape:
+        row = BYTES_PER_ROW + BYTES_PER_ROW_AND_CHANNEL * load.shape[0]
+        layer = prod(load.shape[2:]) * min(load.tile[0], load.shape[1])
+        held += COPIES_OF_ROWS * row * layer // VOXELS_PER_CELL
     return ceil((FLOOR + held) / MB) * 2 ** (attempt - 1)
 
 
