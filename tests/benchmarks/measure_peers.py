@@ -12,7 +12,7 @@ reads 3D volumes from files alone, here uncompressed NIfTI, reading included; wi
 are left out. Its surface, hull and axes do not agree with those of the others on such cells, so
 only its intensities are compared.
 
-Limits: other work on the machine disturbs the figures.
+Limits: times are of the processor, so that other work on the machine disturbs them less.
 """
 
 import argparse
@@ -78,21 +78,21 @@ image, labels, features = sys.argv[1], sys.argv[2], sys.argv[3].split()
 measurer = nyxus.Nyxus3D(features, n_feature_calc_threads=1)
 seconds = []
 for _ in range(3):
-    begin = time.perf_counter()
+    begin = time.process_time()
     table = measurer.featurize_files([image], [labels], False)
-    seconds.append(time.perf_counter() - begin)
+    seconds.append(time.process_time() - begin)
 columns = {name: table[name].tolist() for name in ("ROI_label", *features)}
 print(json.dumps({"seconds": min(seconds), "columns": columns}))
 """
 
 
 def best(call, runs=RUNS):
-    """What a call returns, and the shortest of its times in seconds."""
+    """What a call returns, and the shortest of its times in seconds of the processor."""
     seconds = []
     for _ in range(runs):
-        begin = time.perf_counter()
+        begin = time.process_time()
         result = call()
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     return result, min(seconds)
 
 

@@ -113,8 +113,10 @@ def _extend(chain, n, y, x, side):
 @njit(nogil=True, cache=True)
 def _normal(points, a, b, c, out):
     """The plane through three points: its normal, and the normal's product with its points."""
-    uz, uy, ux = points[b] - points[a]
-    vz, vy, vx = points[c] - points[a]
+    # Number by number: differences of rows would be arrays of their own, which take time.
+    uz, vz = points[b, 0] - points[a, 0], points[c, 0] - points[a, 0]
+    uy, vy = points[b, 1] - points[a, 1], points[c, 1] - points[a, 1]
+    ux, vx = points[b, 2] - points[a, 2], points[c, 2] - points[a, 2]
     out[0] = uy * vx - ux * vy
     out[1] = ux * vz - uz * vx
     out[2] = uz * vy - uy * vz
@@ -122,9 +124,10 @@ def _normal(points, a, b, c, out):
 
 
 @njit(nogil=True, cache=True)
-def _above(normal, point):
-    """How far a point is outside of a plane, in units of that plane."""
-    return normal[0] * point[0] + normal[1] * point[1] + normal[2] * point[2] - normal[3]
+def _above(planes, f, points, k):
+    """How far point k is outside of plane f, in units of that plane."""
+    along = planes[f, 0] * points[k, 0] + planes[f, 1] * points[k, 1]
+    return along + planes[f, 2] * points[k, 2] - planes[f, 3]
 
 
 @njit(nogil=True, cache=True)
@@ -132,18 +135,18 @@ def _tetrahedron(points):
     """Four points that span a volume, the fourth below the plane of the others."""
     a = np.argmin(points[:, 0])
     b = np.argmax(points[:, 0])
-    plane = np.empty(4, np.int64)
+    plane = np.empty((1, 4), np.int64)
     c, d = a, a
     widest = 0
     for k in range(len(points)):
-        _normal(points, a, b, k, plane)
-        width = abs(plane[0]) + abs(plane[1]) + abs(plane[2])
+        _normal(points, a, b, k, plane[0])
+        width = abs(plane[0, 0]) + abs(plane[0, 1]) + abs(plane[0, 2])
         if width > widest:
             widest, c = width, k
-    _normal(points, a, b, c, plane)
+    _normal(points, a, b, c, plane[0])
     farthest = 0
     for k in range(len(points)):
-        away = _above(plane, points[k])
+        away = _above(plane, 0, points, k)
         if abs(away) > abs(farthest):
             farthest, d = away, k
     if farthest > 0:
@@ -181,7 +184,7 @@ def _grow(points):
         _normal(points, corners[f, 0], corners[f, 1], corners[f, 2], planes[f])
     for k in range(len(points)):
         for f in range(n):
-            if _above(planes[f], points[k]) > 0:
+            if _above(planes, f, points, k) > 0:
                 following[k] = head[f]
                 head[f] = k
                 break
@@ -196,7 +199,7 @@ def _grow(points):
         tip, farthest = head[f], np.int64(0)
         k = head[f]
         while k >= 0:
-            away = _above(planes[f], points[k])
+            away = _above(planes, f, points, k)
             if away > farthest:
                 farthest, tip = away, k
             k = following[k]
@@ -212,7 +215,7 @@ def _grow(points):
                 other = beyond[old, side]
                 if mark[other] == 1:
                     continue
-                if _above(planes[other], points[tip]) > 0:
+                if _above(planes, other, points, tip) > 0:
                     mark[other] = 1
                     if n_seen == len(seen):
                         seen = np.concatenate((seen, np.empty_like(seen)))
@@ -227,7 +230,7 @@ def _grow(points):
                     mark = np.concatenate((mark, np.zeros(room, np.int8)))
                     room *= 2
                 first, second = corners[old, side], corners[old, (side + 1) % 3]
-                corners[n] = first, second, tip
+                corners[n, 0], corners[n, 1], corners[n, 2] = first, second, tip
                 _normal(points, first, second, tip, planes[n])
                 beyond[n, 0] = other
                 for k in range(3):
@@ -246,7 +249,7 @@ def _grow(points):
             while k >= 0:
                 after = following[k]
                 for new in range(n_before, n):
-                    if _above(planes[new], points[k]) > 0:
+                    if _above(planes, new, points, k) > 0:
                         following[k] = head[new]
                         head[new] = k
                         break

@@ -320,9 +320,13 @@ def _channels(image: np.ndarray | None, labels: np.ndarray) -> np.ndarray:
 
 def _bounding_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids that occur, ascending, and the bounding box of each, (n, 6)."""
-    ids, index = np.unique(labels, return_inverse=True)
+    if labels.size and labels.max() < labels.size:  # as a rule, and then there is nothing to sort
+        ids, index = np.arange(int(labels.max()) + 1, dtype=np.int64), labels
+    else:
+        ids, index = np.unique(labels, return_inverse=True)
     boxes = _boxes_of_index(index.reshape(labels.shape), ids.size)
-    return ids[ids > 0], boxes[ids > 0]
+    occurs = (ids > 0) & (boxes[:, 3] > 0)
+    return ids[occurs], boxes[occurs]
 
 
 @njit(nogil=True, cache=True)
