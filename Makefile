@@ -2,13 +2,13 @@
 # but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root;
 # with accounting: slurmdbd, mariadb-server-core, mariadb-client-core).
 # make test-trackers: other programs read what we write; sets up an environment for each that needs one.
-# make bench: the figures of the README: scores of the demo, the watershed against its peers, on a
-# GPU if there is one, and stitching at scale.
+# make bench: the figures of the README: scores of the demo, the watershed and measuring against
+# their peers, on a GPU if there is one, and stitching at scale.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := results/demo
 
-.PHONY: setup demo test test-slurm test-trackers bench bench-watershed clean
+.PHONY: setup demo test test-slurm test-trackers bench bench-watershed bench-measure clean
 
 setup: .venv/ready
 
@@ -30,7 +30,7 @@ demo: setup
 	@cat $(DEMO)/gonuclear/scores.json
 
 # Prints the figures that the README claims.
-bench: demo bench-watershed
+bench: demo bench-watershed bench-measure
 	$(BIN)/python tests/benchmarks/segment_gpu.py
 	$(BIN)/python tests/benchmarks/stitch_simulation.py --cells 1e5 1e6
 
@@ -39,10 +39,17 @@ bench-watershed: setup
 	-@$(MAKE) --no-print-directory .venv-peers/ready
 	$(BIN)/python tests/benchmarks/watershed_peers.py
 
+bench-measure: setup
+	-@$(MAKE) --no-print-directory .venv-peers/ready
+	$(BIN)/python tests/benchmarks/measure_peers.py
+
 .venv-peers/ready: tests/benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/python -m pip install --quiet --requirement $<
 	@touch $@
+
+docs/columns.md: setup workflow/mosaicell/columns.py
+	$(BIN)/python -c 'from mosaicell.columns import markdown; print(markdown(), end="")' > $@
 
 test: setup
 	$(BIN)/python -m pytest -m 'not slurm and not trackers' --numprocesses auto --dist worksteal

@@ -24,6 +24,7 @@ rule all:
     default_target: True
     input:
         expand(TABLE, sample=SAMPLES),
+        expand(NEIGHBOURS, sample=SAMPLES),
         expand(REPORT, sample=SAMPLES),
         expand(EXPORT, sample=SAMPLES, format=config["export"]),
         expand(TRACKS, sample=SAMPLES if config["track"] else []),

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from mosaicell.exports.folder import replacing
 from mosaicell.exports.formats import FORMATS
-from mosaicell.exports.rows import Table
 from mosaicell.progress import logged
 from mosaicell.records import reopening
 from mosaicell.store import open_array
+from mosaicell.table import Table
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     kind, table = snakemake.wildcards.format, Path(snakemake.input.table)

@@ -13,7 +13,7 @@ from mosaicell.provenance import code_state
 from mosaicell.records import Records, read_job_record, reopening
 from mosaicell.report.page import report
 from mosaicell.store import open_array, read_json, write_file
-from mosaicell.table import read_parts
+from mosaicell.table import Table
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
@@ -32,7 +32,8 @@ with logged(snakemake.log[0], threads=snakemake.threads):
 
     def cells(columns: list[str]) -> Iterator[pd.DataFrame]:
         with reopening(Path(snakemake.input.cells)):
-            yield from read_parts(Path(snakemake.input.cells), columns)
+            for group in Table(Path(snakemake.input.cells)).groups(columns):
+                yield group.to_pandas()
 
     facts = snakemake.params.facts
     facts["Hashes"]["input"] = summary["content"]

@@ -4,11 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from mosaicell.exports.rows import Table
+from mosaicell.columns import TRACKS
 from mosaicell.progress import logged
 from mosaicell.records import reopening, versions_of
-from mosaicell.store import write_file
-from mosaicell.track import COLUMNS, track, tracks_bytes
+from mosaicell.table import Table, write_table
+from mosaicell.track import COLUMNS, track
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params, table = (
@@ -30,7 +30,13 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         "track": json.dumps(chosen, sort_keys=True),
         "track_versions": json.dumps(versions_of("laptrack", "numpy", "scipy")),
     }
-    write_file(Path(snakemake.output[0]), tracks_bytes(tracks, sample=sample, metadata=metadata))
+    write_table(
+        Path(snakemake.output[0]),
+        [{name: tracks[name].to_numpy() for name in tracks}],
+        sample=sample,
+        columns=TRACKS,
+        metadata=metadata,
+    )
     print(
         f"track {sample}: {len(cells)} cells, {tracks.track_id.nunique()} tracks", file=sys.stderr
     )

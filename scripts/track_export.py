@@ -5,10 +5,10 @@ from pathlib import Path
 from mosaicell.exports.ctc import write_tracks
 from mosaicell.exports.folder import replacing
 from mosaicell.exports.geff import write_graph
-from mosaicell.exports.rows import Table
 from mosaicell.progress import logged
 from mosaicell.records import reopening
 from mosaicell.store import open_array
+from mosaicell.table import Table
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     kind, table = snakemake.wildcards.format, Path(snakemake.input.table)

@@ -17,14 +17,15 @@ import tifffile
 import zarr
 
 import mosaicell
+from mosaicell.columns import TRACKS
 from mosaicell.exports.ctc import write_tracks
 from mosaicell.exports.folder import replacing
 from mosaicell.exports.formats import FORMATS
 from mosaicell.exports.geff import write_graph
-from mosaicell.exports.rows import Table
 from mosaicell.geometry import cube
 from mosaicell.store import lay_out
-from mosaicell.track import COLUMNS, track, tracks_bytes
+from mosaicell.table import Table, write_table
+from mosaicell.track import COLUMNS, track
 
 VOXEL_SIZE = (2.0, 1.0, 0.5)
 SPACING, RADIUS, APART, STEP = 20.0, 5.0, 7.0, 1.0  # um
@@ -139,8 +140,13 @@ def tracked(folder: Path, movie: Movie) -> None:
     cells, labels = stored(results, movie.labels)
     _array(results / "movie.ome.zarr/0", movie.image[:, np.newaxis])
     found = track(cells.read(COLUMNS), max_distance=5, division_distance=8)
-    content = tracks_bytes(found, sample="movie", metadata=cells.metadata)
-    (results / "tracks.parquet").write_bytes(content)
+    write_table(
+        results / "tracks.parquet",
+        [{name: found[name].to_numpy() for name in found}],
+        sample="movie",
+        columns=TRACKS,
+        metadata=cells.metadata,
+    )
     for name, write in FORMATS.items():
         with replacing(results / "export" / name, about={}) as inside:
             write(inside, cells=cells, labels=labels)

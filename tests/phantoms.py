@@ -136,3 +136,27 @@ def landscape_of(
         smooth = ndimage.gaussian_filter(rng.standard_normal(labels.shape, dtype=np.float32), 2)
         distance += noise * (0.2 + distance) * (white + smooth / smooth.std())
     return np.round(np.clip(distance, 0, 1) * ONE).astype(np.uint16)
+
+
+def ellipsoid(
+    half_axes: tuple[float, float, float], voxel_size: tuple[float, float, float]
+) -> np.ndarray:
+    """A filled ellipsoid in the middle of a volume that it just does not touch the border of.
+
+    Parameters
+    ----------
+    half_axes, voxel_size : tuple of float
+        (z, y, x), in the same unit.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        1 in the ellipsoid, else 0.
+    """
+    half = [
+        int(a / size) + 2 if a >= size else 0 for a, size in zip(half_axes, voxel_size, strict=True)
+    ]
+    axes = [np.arange(-n, n + 1) * size for n, size in zip(half, voxel_size, strict=True)]
+    grids = np.meshgrid(*axes, indexing="ij")
+    inside = sum((g / a) ** 2 for g, a in zip(grids, half_axes, strict=True)) <= 1
+    return inside.astype(np.uint8)

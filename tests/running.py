@@ -95,5 +95,5 @@ def products(folder: Path, sample: str) -> dict[str, bytes]:
     results = folder / "results" / sample
     stored = files(results / f"{sample}.ome.zarr")
     assert any(name.startswith("labels/cells/0/c/") for name in stored)
-    tables = ("cells.parquet", "frames.parquet")
+    tables = ("cells.parquet", "neighbours.parquet", "frames.parquet")
     return stored | {name: (results / name).read_bytes() for name in tables}

@@ -67,3 +67,18 @@ def test_the_benchmark_of_the_watershed_prints_its_tables():
             assert memory > 0
     sigmas = [row[0].strip() for row in rows[-4:]]
     assert sigmas == ["0.0", "0.7", "1.0", "1.5"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_measuring_prints_its_table():
+    script = ROOT / "tests/benchmarks/measure_peers.py"
+    printed = subprocess.run(
+        [sys.executable, script, "--shape", "40"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| ")][1:]
+    peers = [row[0].split(",")[0].strip() for row in rows]
+    shared = 2 * ["mosaicell", "scikit-image"]
+    others = [] if "left out" in printed else ["mosaicell", "nyxus"]
+    assert peers == ["mosaicell", *shared, *others]
+    assert all(float(row[2]) >= 0 for row in rows)
+    assert all(float(row[4]) > 1 for row in rows if row[4].strip())

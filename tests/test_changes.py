@@ -17,12 +17,14 @@ from running import ROOT, command, files, products, write_sheet
 
 pytestmark = pytest.mark.slow
 
-MEASURE = {"measure_labels", "measure_cells", "measure", "report"}
+MEASURE_CELLS = {"measure_cells", "measure", "report"}
+CHECK_MEASURE = {"check_measure"} | MEASURE_CELLS
+MEASURE = {"measure_labels"} | MEASURE_CELLS
 STITCH = {"stitch"} | MEASURE
 STITCH_TILES = {"stitch_tiles"} | STITCH
 SEGMENT = {"segment"} | STITCH_TILES
 PREDICT = {"predict"} | SEGMENT
-EVERYTHING = {"ingest"} | PREDICT
+EVERYTHING = {"ingest", "check_measure"} | PREDICT
 
 # Key, another value for it, and the rules that run again. `None`: there is no other value yet.
 KEYS = [
@@ -37,6 +39,11 @@ KEYS = [
     ("segment.threshold", 0.3, SEGMENT),
     ("segment.persistence", 0.2, STITCH_TILES),
     ("segment.min_size", 30, STITCH),
+    ("measure.channels", [], CHECK_MEASURE),
+    ("measure.ring", {"voxel": 2}, CHECK_MEASURE),
+    ("measure.size_range", {"um3": [50, None]}, CHECK_MEASURE),
+    ("measure.texture", 8, CHECK_MEASURE),
+    ("measure.plugins", {"mine": "numpy:shape"}, CHECK_MEASURE),
     ("export", ["geff"], {"export"}),
     ("track", {"max_distance": 3}, {"track", "track_export"}),
     ("train.data", None, set()),
@@ -60,7 +67,8 @@ MODULES = [
     ("predict.py", PREDICT),
     ("smooth.py", SEGMENT),
     ("stitch.py", STITCH_TILES),
-    ("jobs/measure.py", {"measure_cells", "measure", "report"}),
+    ("jobs/measure.py", MEASURE_CELLS),
+    ("hull.py", CHECK_MEASURE),
     ("pictures.py", {"report"}),
     ("evaluate.py", set()),
     ("train.py", set()),

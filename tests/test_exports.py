@@ -16,8 +16,8 @@ import settings
 from mosaicell.exports import ctc, trackmate
 from mosaicell.exports.folder import replacing
 from mosaicell.exports.formats import FORMATS
-from mosaicell.exports.rows import Table
 from mosaicell.store import DamagedError
+from mosaicell.table import Table
 from movies import VOXEL_SIZE, dividing_cells, stored
 from running import files
 

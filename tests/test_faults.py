@@ -16,9 +16,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from mosaicell.columns import Column
 from mosaicell.geometry import Grid
 from mosaicell.store import DamagedError
-from mosaicell.table import read_parts, table_bytes
+from mosaicell.table import Table, write_table
 from running import command, configured, products, run, run_and_kill, write_hills
 
 UNITS = (
@@ -248,7 +249,9 @@ def test_a_run_of_everything_mends_a_file_of_each_kind_and_leaves_the_rest(again
         for path in sorted((results / "work/a").rglob("*"))
         if path.is_file() and "logs" not in path.parts and path.name != "lock"
     }
-    assert {".fragments", ".rim", ".graph", ".basins", ".cells", ".table"} <= set(kinds)
+    assert {".fragments", ".rim", ".graph", ".basins", ".cells", ".table", ".neighbours"} <= set(
+        kinds
+    )
     for path in kinds.values():
         flip(path)
     for path in (results / STORE).rglob("*"):
@@ -264,11 +267,12 @@ def test_a_run_of_everything_mends_a_file_of_each_kind_and_leaves_the_rest(again
 def test_a_bit_of_the_table_that_was_lost_is_found_when_it_is_read(tmp_path):
     path = tmp_path / "cells.parquet"
     cells = pd.DataFrame({"label": range(1, 4000), "volume": np.random.default_rng(0).random(3999)})
-    units = dict.fromkeys(cells, "")
-    cells["frame"] = 0
-    content = table_bytes(cells, sample="a", units=units, metadata={})
-    path.write_bytes(content)
-    pd.testing.assert_frame_equal(pd.concat(read_parts(path, list(cells))), cells)
+    cells.insert(0, "frame", 0)
+    rows = {name: column.to_numpy() for name, column in cells.items()}
+    columns = [Column(name, "", "") for name in list(rows)[1:]]
+    write_table(path, [rows], sample="a", columns=columns, metadata={})
+    content = path.read_bytes()
+    pd.testing.assert_frame_equal(Table(path).read(list(cells)), cells)
     column = pq.ParquetFile(path).metadata.row_group(0).column(3)
     start = column.dictionary_page_offset
     for at in range(start, start + column.total_compressed_size, 997):
@@ -276,7 +280,7 @@ def test_a_bit_of_the_table_that_was_lost_is_found_when_it_is_read(tmp_path):
         damaged[at] ^= 4
         path.write_bytes(damaged)
         with pytest.raises(DamagedError, match="damaged"):
-            list(read_parts(path, list(cells)))
+            Table(path).read(list(cells))
 
 
 def children(process: subprocess.Popen) -> list[int]:

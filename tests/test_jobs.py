@@ -1,16 +1,18 @@
 """Tiles and shards on disk: right for any fit of tiles and shards, and repaired when damaged."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mosaicell import measure, watershed
 from mosaicell.geometry import Box, Grid
 from mosaicell.jobs import measure as measure_job
 from mosaicell.jobs.labels import lay_out_labels, write_labels
-from mosaicell.jobs.measure import gather_cells, measure_tiles
+from mosaicell.jobs.measure import gather_cells, gather_neighbours, measure_tiles
 from mosaicell.jobs.segment import segment_tiles
 from mosaicell.jobs.shards import check_shards, fill_shards
 from mosaicell.jobs.stitch import stitch_tiles, stitch_volume
+from mosaicell.measure import Wanted, wanted_of
 from mosaicell.records import Records, forget_jobs, reopening, write_job_record
 from mosaicell.smooth import smooth
 from mosaicell.store import DamagedError, lay_out, shard_grid
@@ -40,8 +42,24 @@ def landscape(tmp_path):
 CHOSEN = {"threshold": 0.3, "persistence": 0.05, "min_size": 5}
 
 
+def wanted() -> Wanted:
+    return wanted_of(
+        channels=None,
+        ring={"um": 2.0},
+        size_range={"voxel": [20, None]},
+        texture=4,
+        plugins=None,
+        volume=SHAPE,
+        voxel_size=(2.0, 1.0, 1.0),
+        dtype=np.uint16,
+        limits=[(0, 60000)] * 2,
+        threshold=CHOSEN["threshold"],
+        one=1,
+    )
+
+
 def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3, sigma=(0, 0, 0)):
-    """All stages from the landscape on; the labels' arrays and the table."""
+    """All stages from the landscape on; the labels' arrays and the tables."""
     monkeypatch.setattr("mosaicell.jobs.labels.SHARD_VOXELS", shard_voxels)
     monkeypatch.setattr("mosaicell.jobs.labels.CHUNK_VOXELS", 8**3)
     grid = Grid(SHAPE, tile)
@@ -83,15 +101,23 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3, sigm
     measure_tiles(
         levels[0][0],
         image,
+        landscape,
         tiles,
         tiles=range(len(grid)),
-        voxel_size=(2.0, 1.0, 1.0),
+        wanted=wanted(),
+        sigma=sigma,
+        predicted=None,
         records=Records(folder / "measure", "a"),
         written=Records(folder / "write", "a"),
         **common,
     )
-    measured = Records(folder / "measure", "a")
-    return [array[:] for array, _ in levels], gather_cells(tiles, grid=grid, measured=measured)
+    gathered = {"grid": grid, "measured": Records(folder / "measure", "a")}
+    tables = []
+    for gather in (gather_cells, gather_neighbours):
+        parts = [pd.DataFrame(part) for part in gather(tiles, **gathered)]
+        assert len(parts) == grid.counts[0]
+        tables.append(pd.concat(parts, ignore_index=True))
+    return [array[:] for array, _ in levels], *tables
 
 
 @pytest.mark.parametrize("tile", [SHAPE, (7, 9, 40), (16, 16, 16), (3, 30, 5)])
@@ -109,17 +135,30 @@ def test_labels_levels_and_table_are_those_of_the_whole_array(
         dimension_names=("c", *AXES),
     )
     image[:] = np.random.default_rng(1).integers(0, 60000, (2, *SHAPE))
-    levels, table = run(
+    levels, table, neighbours = run(
         tmp_path, landscape, tile=tile, image=image, monkeypatch=monkeypatch, sigma=sigma
     )
     everything = {"box": Box((0, 0, 0), SHAPE), "volume": SHAPE}
-    whole = watershed(smooth(landscape[:], sigma=sigma, **everything), **CHOSEN)
+    smoothed = smooth(landscape[:], sigma=sigma, **everything)
+    whole = watershed(smoothed, **CHOSEN)
     assert whole.max() > 5
     for level, factors in zip(levels, FACTORS, strict=True):
         np.testing.assert_array_equal(level, whole[tuple(slice(None, None, f) for f in factors)])
-    expected = measure(whole, image[:], voxel_size=(2.0, 1.0, 1.0))
-    np.testing.assert_array_equal(table[list(expected)].to_numpy(float), expected.to_numpy(float))
-    assert list(table) == ["frame", *expected]
+    expected = measure(
+        whole,
+        image[:],
+        voxel_size=(2.0, 1.0, 1.0),
+        landscape=smoothed,
+        threshold=CHOSEN["threshold"],
+        ring={"um": 2.0},
+    )
+    kept = [name for name in expected if name != "too_small"]
+    pd.testing.assert_frame_equal(table[kept], expected[kept], check_exact=True)
+    assert (table["too_small"] == (table["num_voxels"] < 20)).all()
+    counted = neighbours.groupby("label").size().reindex(table["label"], fill_value=0)
+    np.testing.assert_array_equal(counted, table["num_neighbours"])
+    order = ["label", "neighbour"]
+    assert neighbours[order].equals(neighbours[order].sort_values(order, ignore_index=True))
 
 
 class Computing:
@@ -361,5 +400,7 @@ def test_a_level_coarser_than_a_shard_has_no_voxel_that_two_shards_write(tmp_pat
 
 
 def test_a_table_that_is_not_as_recorded_is_not_gathered(tmp_path):
-    with pytest.raises(DamagedError, match=r"000000\.table is damaged or missing"):
-        gather_cells(tmp_path, grid=Grid(SHAPE, SHAPE), measured=Records(tmp_path, "a"))
+    with pytest.raises(
+        DamagedError, match=r"000000\.table or 000000\.neighbours is damaged or missing"
+    ):
+        list(gather_cells(tmp_path, grid=Grid(SHAPE, SHAPE), measured=Records(tmp_path, "a")))

@@ -17,7 +17,7 @@ import settings
 from mosaicell import model
 from running import command, run, write_sheet
 
-STAGES = (*resources.SPEEDS, "evaluate_truth", "train")
+STAGES = (*resources.SPEEDS, "evaluate_truth", "check_measure", "train")
 CARD = model.card(model.find("nuclei-3d")[0])
 LOAD = resources.load(settings.read_config({}), None, CARD)
 KNOWN = replace(LOAD, shape=(1, 1000, 2000, 2000), itemsize=2, landscape_itemsize=2)
@@ -57,7 +57,9 @@ def test_a_second_attempt_asks_for_twice_as_much(stage):
         ("predict", {"model": CARD | {"window": 128}}),
         ("train", {"train": LOAD.train | {"batch": 16}}),
         ("train", {"train": LOAD.train | {"edge": 96}}),
-        ("measure", {"shape": (1, 9000, 2000, 2000)}),
+        ("measure", {"shape": (1, 1000, 9000, 2000)}),
+        ("measure", {"shape": (2, 1000, 2000, 2000)}),
+        ("measure", {"tile": (512, 256, 256)}),
     ],
 )
 def test_memory_follows_tile_dtype_channels_and_model(stage, changed):
@@ -70,6 +72,12 @@ def test_a_report_asks_for_the_same_however_many_cells_there_are():
     larger = replace(KNOWN, shape=(1, 50_000, 2000, 2000))
     asked = {resources.memory("report", load, threads=1) for load in (LOAD, KNOWN, larger)}
     assert len(asked) == 1
+
+
+def test_tables_are_gathered_a_layer_of_tiles_at_a_time():
+    deeper = replace(KNOWN, shape=(1, 9000, 2000, 2000))
+    asked = [resources.memory("measure", load, threads=1) for load in (KNOWN, deeper)]
+    assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize("stage", resources.SHARED)

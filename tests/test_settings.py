@@ -380,7 +380,7 @@ def test_a_sigma_too_large_for_the_voxels_of_the_sheet_is_refused():
         ({"sigma": {"um": 0}}, {}, False),
     ],
 )
-def test_a_length_in_um_needs_the_voxel_size_from_the_image_or_the_sheet(
+def test_a_sigma_or_diameter_in_um_needs_the_voxel_size_from_the_image_or_the_sheet(
     segment, of_sample, needed
 ):
     config = settings.read_config({"segment": segment})
@@ -397,6 +397,54 @@ def test_tracking_needs_the_voxel_size_and_laptrack(monkeypatch):
     settings.check_track(settings.read_config({}))
     with pytest.raises(settings.SettingsError, match=r"laptrack is not installed.*pip "):
         settings.check_track(config)
+
+
+@pytest.mark.parametrize(
+    ("measure", "needed"),
+    [
+        ({"ring": {"um": 2}}, True),
+        ({"ring": None}, False),
+        ({"size_range": {"um3": [1, None]}}, True),
+        ({"size_range": {"voxel": [1, 2]}}, False),
+    ],
+)
+def test_a_ring_and_sizes_in_um_need_the_voxel_size(measure, needed):
+    config = settings.read_config({"measure": measure})
+    assert settings.needs_voxel_size(config, sample()) == needed
+    assert not settings.needs_voxel_size(config, sample(voxel_size=(1.0, 1.0, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        ({"plugins": {"a": "no_such_package:f"}}, "there is no module 'no_such_package'"),
+        ({"plugins": {"a": "no_such_package.part:f"}}, "there is no module"),
+        ({"ring": {"um": 9}}, "sample 'a': the ring is 90 voxels wide"),
+        ({"size_range": {"voxel": [9, 3]}}, "size_range is from 9 to 3"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_an_image_is_opened(measure, said):
+    config = settings.read_config({"measure": measure})
+    with pytest.raises(settings.SettingsError, match=said) as refusal:
+        settings.check_measure(config, {"a": sample(voxel_size=(1.0, 0.1, 0.1))})
+    assert "allowed" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        ({"chanels": [0]}, "write 'channels' if that is meant"),
+        ({"channels": [0, 0]}, r"measure.channels is \[0, 0\]; allowed is a list or null"),
+        ({"ring": 3}, "measure.ring is 3; allowed is null, {um: ...} above 0 or {voxel"),
+        ({"ring": {"voxel": 65}}, "measure.ring.voxel is 65; allowed is null, {um"),
+        ({"size_range": [1, 2]}, "allowed is null, {um3: "),
+        ({"texture": 1}, "measure.texture is 1; allowed is a whole number or null of at least 2"),
+        ({"plugins": {"a": "numpy"}}, 'measure.plugins.a is "numpy"; allowed is null, or a module'),
+    ],
+)
+def test_settings_of_measure_without_a_meaning_are_refused(measure, said):
+    with pytest.raises(settings.SettingsError, match=said):
+        settings.read_config({"measure": measure})
 
 
 def test_table_and_report_say_by_how_much_was_smoothed():

@@ -1,16 +1,15 @@
 """Tracks: numbers against a plain reference; with laptrack, links that are known."""
 
-import io
 import sys
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosaicell.track import DEFINITIONS, _number, track, tracks_bytes
+from mosaicell.columns import TRACKS
+from mosaicell.track import _number, track
 
 
 @st.composite
@@ -30,7 +29,7 @@ def test_tracks_run_from_a_birth_to_an_end_or_a_division(drawn):
     cells = pd.DataFrame({"frame": frames}, dtype=np.int64)
     labels = 100 + np.arange(len(frames))
     tracks = _number(cells, labels, np.array(previous, np.int64))
-    assert list(tracks) == list(DEFINITIONS)
+    assert list(tracks) == ["frame", *(column.name for column in TRACKS)]
     ids = tracks["track_id"]
     for row, before in enumerate(previous):
         goes_on = before >= 0 and previous.count(before) == 1
@@ -58,18 +57,6 @@ def test_without_laptrack_it_is_said_how_to_get_it(monkeypatch):
         ValueError, match="laptrack is not installed, which tracking needs: install"
     ):
         track(positions([(0, 1.0)]), max_distance=1)
-
-
-def test_the_table_says_what_its_columns_mean():
-    tracks = pd.DataFrame({name: [1] for name in DEFINITIONS}, dtype=np.int64)
-    content = tracks_bytes(tracks, sample="a", metadata={"input": "x"})
-    assert content == tracks_bytes(tracks, sample="a", metadata={"input": "x"})
-    table = pq.read_table(io.BytesIO(content))
-    assert table.schema.names == ["sample", *DEFINITIONS]
-    assert table.schema.metadata[b"mosaicell.input"] == b"x"
-    for name, text in DEFINITIONS.items():
-        assert table.schema.field(name).metadata[b"means"].decode() == text
-    assert table.to_pylist() == [{"sample": "a", **dict.fromkeys(DEFINITIONS, 1)}]
 
 
 TWO = [(0, 0.0), (0, 9.0), (1, 1.0), (1, 8.0)]

@@ -227,16 +227,22 @@ def test_the_cell_tracking_challenge_sees_what_is_wrong(folder, tmp_path):
     """Without divisions tracks are worse than with them, so perfect scores mean something."""
     from ctc_metrics.scripts.evaluate import evaluate_sequence
 
+    from mosaicell.columns import TRACKS
     from mosaicell.exports.ctc import write_tracks
-    from mosaicell.exports.rows import Table
     from mosaicell.store import open_array
-    from mosaicell.track import COLUMNS, track, tracks_bytes
+    from mosaicell.table import Table, write_table
+    from mosaicell.track import COLUMNS, track
 
     results = folder / "results/movie"
     cells = Table(results / "cells.parquet")
     found = track(cells.read(COLUMNS), max_distance=5)
-    content = tracks_bytes(found, sample="movie", metadata=cells.metadata)
-    (tmp_path / "tracks.parquet").write_bytes(content)
+    write_table(
+        tmp_path / "tracks.parquet",
+        [{name: found[name].to_numpy() for name in found}],
+        sample="movie",
+        columns=TRACKS,
+        metadata=cells.metadata,
+    )
     labels = open_array(results / "movie.ome.zarr/labels/cells/0")
     write_tracks(tmp_path, tracks=Table(tmp_path / "tracks.parquet"), labels=labels)
     truth = str(folder / "truth/01_GT")

@@ -114,7 +114,15 @@ def test_labels_and_table_are_byte_identical_for_any_tiles_and_jobs(tmp_path, ph
     assert labels.max() > 10
 
     table = pd.read_parquet(first / "results/phantom/cells.parquet")
-    expected = mosaicell.measure(whole, group["0"][:], voxel_size=(1.0, 0.5, 0.5))
+    expected = mosaicell.measure(
+        whole,
+        group["0"][:],
+        voxel_size=(1.0, 0.5, 0.5),
+        landscape=landscape,
+        threshold=SEGMENT["threshold"] * 65535,
+    )
+    for column in ("landscape_peak", "landscape_mean", "persistence"):
+        np.testing.assert_allclose(table[column], expected.pop(column) / 65535, rtol=1e-12)
     pd.testing.assert_frame_equal(table[list(expected)], expected, check_exact=True)
 
 
@@ -261,6 +269,7 @@ def test_a_sample_gets_its_image_its_table_its_report_and_no_more(finished):
         "hills.ome.zarr",
         "cells.parquet",
         "frames.parquet",
+        "neighbours.parquet",
         "report.html",
         "scores.json",
     }

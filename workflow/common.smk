@@ -15,6 +15,7 @@ try:
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
+    settings.check_measure(config, SAMPLES)
     settings.check_track(config)
     LABELLED = settings.read_training(config["train"]["data"])
 except (FileNotFoundError, ValueError) as error:
@@ -25,6 +26,7 @@ RESULTS = Path(config["results"])
 STORE = RESULTS / "{sample}" / "{sample}.ome.zarr"
 TABLE = RESULTS / "{sample}" / "cells.parquet"
 FRAMES = RESULTS / "{sample}" / "frames.parquet"
+NEIGHBOURS = RESULTS / "{sample}" / "neighbours.parquet"
 REPORT = RESULTS / "{sample}" / "report.html"
 SCORES = RESULTS / "{sample}" / "scores.json"
 EXPORT = RESULTS / "{sample}" / "export" / "{format}" / "about.json"

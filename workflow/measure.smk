@@ -1,4 +1,27 @@
-# measure: final labels, then every cell on its complete crop, then one table.
+# measure: final labels, then every cell on its complete crop, then the tables.
+rule check_measure:
+    input:
+        image=paths("image"),
+        code=code("check_measure"),
+    output:
+        WORK / "check_measure.json",
+    log:
+        WORK / "logs/check_measure.log",
+    priority: 1  # what cannot be measured is to be known before the work
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("check_measure"),
+        runtime=runtime("check_measure"),
+    params:
+        image=of_sample("image"),
+        measure=config["measure"],
+        voxel_size=of_sample("voxel_size"),
+        listing=listing("image"),
+    script:
+        "../scripts/check_measure.py"
+
+
 rule measure_labels:
     input:
         group=STORE / "zarr.json",
@@ -29,6 +52,9 @@ rule measure_cells:
         stitched=WORK / "stitch.json",
         labels=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
         summary=SUMMARY,
+        landscape=LANDSCAPE / "zarr.json",
+        predictions=predictions,
+        checked=WORK / "check_measure.json",
         code=code("measure_cells"),
     output:
         WORK / "measure/{job}.json",
@@ -43,6 +69,9 @@ rule measure_cells:
         runtime=runtime("measure_cells"),
     params:
         jobs=len(JOBS),
+        measure=config["measure"],
+        threshold=config["segment"]["threshold"],
+        sigma=config["segment"]["sigma"],
         earlier=earlier("measure"),
     script:
         "../scripts/measure_cells.py"
@@ -58,6 +87,7 @@ rule measure:
     output:
         table=TABLE,
         frames=FRAMES,
+        neighbours=NEIGHBOURS,
         labels=STORE / "labels/cells/zarr.json",
     log:
         WORK / "logs/measure.log",

@@ -33,8 +33,8 @@ BYTES_PER_CELL = {
     "stitch_tiles": 20,
     "stitch": 20,
     "measure_labels": 800,
-    "measure_cells": 110,
-    "measure": 150,
+    "measure_cells": 350,
+    "measure": 400,
 }
 PYRAMID = 8 / 7  # a level has an eighth of the voxels of the one before
 LONG_HOURS = 24

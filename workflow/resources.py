@@ -39,16 +39,17 @@ FLOOR = 700 * MB
 TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is for CUDA's host side
 # Dense nuclei of 12 voxels in diameter. Most samples have fewer.
 VOXELS_PER_CELL = 2000
-# Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py), 735
-# in the table of 1.25 * 10^6 cells with two channels.
+# Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py).
 BYTES_PER_CELL = {
     "stitch": 100,
-    "measure": 800,
     "evaluate": 500,
     "export": 500,
     "track": 15000,  # with some thousand cells a frame; laptrack's distances grow with their square
     "track_export": 500,
 }
+# Of rows in memory, counted: a cell's with its five contacts, and what each channel adds. Gathering
+# holds those of a layer of tiles about five times: as read, joined, sorted, in groups, as written.
+BYTES_PER_ROW, BYTES_PER_ROW_AND_CHANNEL, COPIES_OF_ROWS = 540, 210, 5
 # Voxels per second and thread, start-up included, rounded down. predict: of the model's grid, on
 # a CPU; stitch: 10^10 voxels of the made-up volume; the others: of the noise, as above.
 SPEEDS = {
@@ -227,6 +228,10 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
         # Frames are stitched one after the other.
         voxels = load.frame_voxels if stage == "stitch" else load.voxels
         held += BYTES_PER_CELL[stage] * voxels // VOXELS_PER_CELL
+    if stage == "measure" and load.shape:
+        row = BYTES_PER_ROW + BYTES_PER_ROW_AND_CHANNEL * load.shape[0]
+        layer = prod(load.shape[2:]) * min(load.tile[0], load.shape[1])
+        held += COPIES_OF_ROWS * row * layer // VOXELS_PER_CELL
     return ceil((FLOOR + held) / MB) * 2 ** (attempt - 1)
 
 
@@ -247,8 +252,10 @@ def _per_thread(stage: str, load: Load) -> int:
     if stage == "measure_labels":
         return 16 * shard + 12 * tile
     if stage == "measure_cells":
-        # A crop is larger than its tile by what cells stick out; labels, image, and their copies.
-        return 3 * tile * (8 + channels * load.itemsize)
+        # A crop is larger than its tile by what cells stick out; labels, image, landscape, and
+        # their copies.
+        smoothed = 12 if load.smooth else 0
+        return 3 * tile * (8 + channels * load.itemsize + load.landscape_itemsize + smoothed)
     if stage == "evaluate":
         return 40 * shard
     if stage in ("export", "track_export"):
@@ -297,6 +304,6 @@ def runtime(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
     if stage in SPEEDS and load.shape:
         needed = seconds(stage, load, threads=threads, gpu=True)
         minutes = LEAST_MINUTES + ceil(CAUTION * needed / 60)
-    elif stage == "evaluate_truth":
+    elif stage in ("evaluate_truth", "check_measure"):
         minutes = LEAST_MINUTES
     return minutes * 2 ** (attempt - 1)

@@ -23,7 +23,9 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from mosaicell.brightness import ring_of
 from mosaicell.composed import Part, check_places
+from mosaicell.measure import sizes_in_voxels
 from mosaicell.smooth import sigma_in_voxels
 from mosaicell.version import __version__
 
@@ -485,6 +487,37 @@ def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
                 raise SettingsError(f"config: segment, sample {sample.name!r}: {error}") from None
 
 
+def check_measure(config: dict, samples: dict[str, Sample]) -> None:
+    """Refuse settings of `measure` that are known to be wrong before an image is opened.
+
+    Raises
+    ------
+    SettingsError
+    """
+    chosen = config["measure"]
+    for name, where in (chosen["plugins"] or {}).items():
+        module = where.partition(":")[0]
+        try:
+            known = find_spec(module) is not None
+        except ImportError:
+            known = False
+        if not known:
+            raise SettingsError(
+                f"config: measure.plugins.{name} is {where!r}, and there is no module {module!r}; "
+                "allowed is module:function of an installed package: install it, or correct it"
+            )
+    for sample in samples.values():
+        size = {"voxel_size": sample.voxel_size}
+        if not sample.voxel_size:  # the image may say it
+            size = {"voxel_size": (1.0, 1.0, 1.0)}
+        try:
+            if sample.voxel_size or "voxel" in (chosen["ring"] or {}):
+                ring_of(**(chosen["ring"] or {"voxel": 1}), **size)
+            sizes_in_voxels(**(chosen["size_range"] or {}), **size)
+        except ValueError as error:
+            raise SettingsError(f"config: measure, sample {sample.name!r}: {error}") from None
+
+
 def check_track(config: dict) -> None:
     """Refuse to track where laptrack is not installed, before hours are spent on cells.
 
@@ -508,13 +541,15 @@ def diameter(config: dict, sample: Sample) -> float | None:
 
 def needs_voxel_size(config: dict, sample: Sample) -> bool:
     """Whether the image must say how large a voxel is, since a length in um came."""
-    in_um = diameter(config, sample) is not None or "um" in (config["segment"]["sigma"] or {})
+    lengths = (config["segment"]["sigma"], config["measure"]["ring"])
+    in_um = diameter(config, sample) is not None or any("um" in (it or {}) for it in lengths)
+    in_um = in_um or "um3" in (config["measure"]["size_range"] or {})
     return (in_um or config["track"] is not None) and sample.voxel_size is None
 
 
 def parameters(config: dict, sample: Sample, card: dict) -> dict:
     """Everything that the user sets and that determines a sample's result: no paths."""
-    chosen = dict(config["segment"], channel=sample.channel)
+    chosen = dict(config["segment"], channel=sample.channel, measure=config["measure"])
     if not sample.landscape:
         chosen |= {"model": card["name"], "diameter": diameter(config, sample)}
     return chosen
@@ -556,10 +591,13 @@ def origin(config: dict, sample: Sample, card: dict) -> dict[str, str]:
 def facts(config: dict, sample: Sample, card: dict) -> dict[str, dict[str, str]]:
     """What the report says of a run, section by section."""
     said = origin(config, sample, card)
+    chosen = parameters(config, sample, card)
+    measured = chosen.pop("measure")
     sections = {
         "Input": {"image": _files(sample.image), "channel": str(sample.channel)},
         "Parameters": {
-            **{key: _words(value) for key, value in parameters(config, sample, card).items()},
+            **{key: _words(value) for key, value in chosen.items()},
+            **{f"measure.{key}": _words(value) for key, value in measured.items()},
             "tile shape (voxels)": " x ".join(map(str, config["tile"]["shape"])),
             "jobs a stage": str(config["tile"]["jobs"]),
         },
@@ -581,7 +619,8 @@ def _files(parts: tuple[Part, ...]) -> str:
 
 def _words(parameter: object) -> str:
     """A parameter as the report says it; of one with a unit, the values and the unit."""
-    if isinstance(parameter, dict):
+    if isinstance(parameter, dict) and len(parameter) == 1:
         ((unit, values),) = parameter.items()
-        return f"{' x '.join(f'{value:g}' for value in values)} {unit}"
-    return str(parameter)
+        if isinstance(values, list) and None not in values:
+            return f"{' x '.join(f'{value:g}' for value in values)} {unit}"
+    return json.dumps(parameter) if isinstance(parameter, dict | list) else str(parameter)

@@ -43,7 +43,7 @@ rule stitch:
         runtime=runtime("stitch"),
     params:
         store=str(STORE),
-        products=[str(TABLE), str(FRAMES), str(SCORES), str(REPORT), str(TRACKS)]
+        products=[str(path) for path in (TABLE, NEIGHBOURS, FRAMES, SCORES, REPORT, TRACKS)]
         + expand([EXPORT, TRACKED], format=FORMATS, allow_missing=True),
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],

@@ -20,9 +20,11 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import zarr
@@ -226,20 +228,27 @@ def remove_group(path: Path) -> None:
     (path / METADATA).unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace a file by `content` in one step, through a temporary file beside it."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Replace a file in one step by what is written meanwhile, to a temporary file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Always the same name, so that what a killed writer left is overwritten by the next one.
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace a file by `content` in one step."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -19,25 +19,13 @@ sequences, DOI 10.1038/nmeth.1237; Y. T. Fukai and K. Kawaguchi (2023), LapTrack
 10.1093/bioinformatics/btac799.
 """
 
-import io
-
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+
+from .columns import TRACKS
 
 POSITION = ["centroid_z_um", "centroid_y_um", "centroid_x_um"]
 COLUMNS = ["frame", "label", *POSITION]  # what `track` needs of the cells
-# Of what `track` gives. None has a unit: frames and labels are counted.
-DEFINITIONS = {
-    "frame": "number of the frame, from 0",
-    "label": "of the cell, in cells.parquet and in the label image",
-    "track_id": "number of the track, from 1; a track ends where its cell divides",
-    "tree_id": "the first track of all that descend from one cell",
-    "parent_track_id": "the track that divided into this one; 0: none",
-    "previous_label": "the cell to which this one is linked back; 0: none",
-}
-ROWS_PER_GROUP = 65536
 
 
 def track(
@@ -67,7 +55,7 @@ def track(
     Returns
     -------
     DataFrame
-        A row for each cell, by ascending label; all int64. Columns: see `DEFINITIONS`.
+        A row for each cell, by ascending label; all int64. Columns: `frame` and `columns.TRACKS`.
 
     Raises
     ------
@@ -123,46 +111,7 @@ def _number(cells: pd.DataFrame, labels: np.ndarray, previous: np.ndarray) -> pd
             parent[row] = track_id[before]
         else:
             track_id[row], parent[row] = track_id[before], parent[before]
-    columns = [
-        cells["frame"].to_numpy(),
-        labels,
-        track_id,
-        tree_id,
-        parent,
-        np.where(previous >= 0, labels[previous], 0),
-    ]
-    return pd.DataFrame(dict(zip(DEFINITIONS, columns, strict=True)), dtype=np.int64)
-
-
-def tracks_bytes(tracks: pd.DataFrame, *, sample: str, metadata: dict[str, str]) -> bytes:
-    """A Parquet file of one sample's tracks.
-
-    Parameters
-    ----------
-    tracks : DataFrame
-        See `track`.
-    sample : str
-        Becomes the first column.
-    metadata : dict
-        Of the file: what the tracks were computed from.
-
-    Returns
-    -------
-    bytes
-    """
-    fields = [pa.field("sample", pa.string())]
-    fields += [
-        pa.field(name, pa.int64(), metadata={"unit": "", "means": text})
-        for name, text in DEFINITIONS.items()
-    ]
-    schema = pa.schema(fields, metadata={f"mosaicell.{key}": metadata[key] for key in metadata})
-    columns = [pa.repeat(sample, len(tracks)), *(pa.array(tracks[name]) for name in DEFINITIONS)]
-    buffer = io.BytesIO()
-    pq.write_table(
-        pa.table(columns, schema=schema),
-        buffer,
-        row_group_size=ROWS_PER_GROUP,
-        compression="zstd",
-        write_page_checksum=True,
-    )
-    return buffer.getvalue()
+    previous_label = np.where(previous >= 0, labels[previous], 0)
+    columns = [cells["frame"].to_numpy(), labels, track_id, tree_id, parent, previous_label]
+    names = ["frame", *(column.name for column in TRACKS)]
+    return pd.DataFrame(dict(zip(names, columns, strict=True)), dtype=np.int64)

@@ -25,7 +25,7 @@ import zarr
 
 from ..geometry import Box
 from ..store import read
-from .rows import Table
+from ..table import Table
 
 MOST = 2**16 - 1
 BLOCK_VOXELS = 64 * 1024**2

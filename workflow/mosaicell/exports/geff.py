@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import zarr
 
+from ..columns import AXES
 from ..store import CODECS, write_group
-from .rows import AXES, Table
+from ..table import Table
 
 VERSION = "1.1"
 CHUNK_ROWS = 65536

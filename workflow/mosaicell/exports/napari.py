@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from .rows import Table
+from ..table import Table
 
 PROPERTIES = ("label", "num_voxels")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from .rows import Table
+from ..table import Table
 
 MOST = 2**31 - 1
 COLUMNS = ("id", "name", "frame", "x", "y", "z", "radius")

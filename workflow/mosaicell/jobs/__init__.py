@@ -11,6 +11,7 @@ a movie are numbered frame after frame, and none of them lies in two:
     NNNNNN.basins      stitch: what can be decided in the tile alone (`stitch.TileBasins`)
     NNNNNN.cells       stitch: what the tile needs of the result (`stitch.TileCells`)
     NNNNNN.table       measure: the rows of the cells that the tile owns
+    NNNNNN.neighbours  measure: of these cells, which they touch
 
 Predicting and writing labels work on shards of a zarr array instead, since a shard must have one
 writer; tiles and shards need not fit each other.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..columns import AXES
 from ..geometry import Triple
-from ..measure import AXES
 from ..quantiles import quantiles
 
 Cells = Callable[[list[str]], Iterable[pd.DataFrame]]

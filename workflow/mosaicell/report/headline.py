@@ -2,7 +2,7 @@
 
 from math import prod
 
-from ..measure import AXES
+from ..columns import AXES
 from ..quantiles import quantiles
 from ..words import TIMES, number
 from .cells import Tally, column

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..charts import Profile, profile
-from ..measure import AXES
+from ..columns import AXES
 from ..seams import ENOUGH_BORDERS, KINDS, Seams
 from .cells import Tally
 from .scene import Scene

@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from ..columns import AXES
 from ..geometry import Box, Triple
 from ..intensity import HIGH_QUANTILE, LOW_QUANTILE
-from ..measure import AXES
 from ..pictures import cut, cut_box, grey, inline, outlines, project
 from ..words import length, nice_below
 from .cells import Tally, nearest
