@@ -35,6 +35,7 @@ from mosaicell.watershed import watershed
 STEP, DARK = 0.15, 4.0  # octaves; grey levels
 SPLITS = ("train", "held out", "train", "validation")
 IOUS = (0.5, 0.75, 0.9)
+KINDS = ("true_positives", "false_positives", "false_negatives")
 
 
 def grouped(data: Path) -> pd.DataFrame:
@@ -97,15 +98,12 @@ def score(data: Path, name: str, threads: int) -> None:
             )
             for iou in IOUS:
                 found = match(cells, truth, iou=iou)
-                hits = [found[f"{kind}s"] for kind in KINDS]
+                hits = [found[kind] for kind in KINDS]
                 counts.append([row.group, row.height, row.width, scaled, iou, *hits])
     columns = ["group", "height", "width", "scaled", "iou", *KINDS]
     counts = pd.DataFrame(counts, columns=columns)
     _print(counts, ["group", "height", "width"])
     _print(counts.assign(group="all"), ["group"])
-
-
-KINDS = ("true_positive", "false_positive", "false_negative")
 
 
 def _print(counts: pd.DataFrame, by: list[str]) -> None:

@@ -132,10 +132,9 @@ class TrainingVolumes(Dataset):
             )
         else:
             volumes = self._turned(seed)
-        image, target = torch.from_numpy(np.ascontiguousarray(volumes))
-        return image.reshape(1, *image.shape[-self.dimensions :]), target.reshape(
-            1, *target.shape[-self.dimensions :]
-        )
+        tensors = torch.from_numpy(np.ascontiguousarray(volumes))
+        image, target = tensors.reshape(2, 1, *volumes.shape[-self.dimensions :])
+        return image, target
 
     def _turned(self, seed) -> np.ndarray:
         """A synthetic image and its target, (2, z, y, x). Blur is strongest along z: it stays z."""
