@@ -24,7 +24,8 @@ STITCH = {"stitch"} | MEASURE
 STITCH_TILES = {"stitch_tiles"} | STITCH
 SEGMENT = {"segment"} | STITCH_TILES
 PREDICT = {"predict"} | SEGMENT
-EVERYTHING = {"ingest", "check_measure"} | PREDICT
+INGEST = {"ingest"} | PREDICT
+EVERYTHING = {"check_measure"} | INGEST
 
 # Key, another value for it, and the rules that run again. `None`: there is no other value yet.
 KEYS = [
@@ -33,6 +34,7 @@ KEYS = [
     ("tile.shape", [16, 12, 16], SEGMENT),
     ("tile.jobs", 2, PREDICT),
     ("predict.model", "other.safetensors", PREDICT),
+    ("predict.channel", 1, INGEST),
     ("predict.diameter", 7.0, PREDICT),
     ("segment.top_model", None, set()),
     ("segment.sigma", {"voxel": 1}, SEGMENT),

@@ -326,11 +326,13 @@ def test_a_sigma_in_um_is_refused_at_once_where_the_voxel_size_is_unknown(tmp_pa
     assert not (tmp_path / "results/work/a/predict").exists()
 
 
-def test_an_image_that_cannot_be_read_is_refused_in_its_log(tmp_path):
+def test_an_image_that_cannot_be_read_is_refused_in_a_log(tmp_path):
     (tmp_path / "image.tif").write_bytes(b"II*\0 this is no TIFF")
     config = with_sheet(tmp_path, [{"sample": "a", "image": tmp_path / "image.tif"}])
     printed = run(tmp_path, config, fails=True)
     assert "Stopped:" in printed
     assert "image.tif" in printed.split("Stopped:")[1].splitlines()[0]
     assert "Traceback" not in printed
-    assert "Traceback" in (tmp_path / "results/work/a/logs/ingest.log").read_text()
+    # Which of the jobs that open it was first is not for us to say.
+    logs = (tmp_path / "results/work/a/logs").glob("*.log")
+    assert any("Traceback" in log.read_text() for log in logs)

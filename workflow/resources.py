@@ -39,6 +39,8 @@ FLOOR = 700 * MB
 TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is for CUDA's host side
 # Dense nuclei of 12 voxels in diameter. Most samples have fewer.
 VOXELS_PER_CELL = 2000
+# A single tile may have cells as small as they come.
+VOXELS_PER_SMALL_CELL = 100
 # Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py).
 BYTES_PER_CELL = {
     "stitch": 100,
@@ -229,10 +231,16 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
         voxels = load.frame_voxels if stage == "stitch" else load.voxels
         held += BYTES_PER_CELL[stage] * voxels // VOXELS_PER_CELL
     if stage == "measure" and load.shape:
-        row = BYTES_PER_ROW + BYTES_PER_ROW_AND_CHANNEL * load.shape[0]
         layer = prod(load.shape[2:]) * min(load.tile[0], load.shape[1])
-        held += COPIES_OF_ROWS * row * layer // VOXELS_PER_CELL
+        n_cells = max(layer // VOXELS_PER_CELL, load.tile_voxels // VOXELS_PER_SMALL_CELL)
+        held += _bytes_of_rows(load, n_cells)
     return ceil((FLOOR + held) / MB) * 2 ** (attempt - 1)
+
+
+def _bytes_of_rows(load: Load, n_cells: int) -> int:
+    """Bytes that the rows of cells take while a table is made of them."""
+    channels = load.shape[0] if load.shape else 1
+    return COPIES_OF_ROWS * n_cells * (BYTES_PER_ROW + BYTES_PER_ROW_AND_CHANNEL * channels)
 
 
 def _per_thread(stage: str, load: Load) -> int:
@@ -255,7 +263,8 @@ def _per_thread(stage: str, load: Load) -> int:
         # A crop is larger than its tile by what cells stick out; labels, image, landscape, and
         # their copies.
         smoothed = 12 if load.smooth else 0
-        return 3 * tile * (8 + channels * load.itemsize + load.landscape_itemsize + smoothed)
+        crop = 3 * tile * (8 + channels * load.itemsize + load.landscape_itemsize + smoothed)
+        return crop + _bytes_of_rows(load, tile // VOXELS_PER_SMALL_CELL)
     if stage == "evaluate":
         return 40 * shard
     if stage in ("export", "track_export"):
