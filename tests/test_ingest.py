@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from mosaicell.geometry import Box, cube
 from mosaicell.ingest import ingest, ingest_landscape
 from mosaicell.intensity import histogram, limits
 from mosaicell.omezarr import label_attributes, labels_attributes
-from mosaicell.pyramid import halve
+from mosaicell.pyramid import halve, level_factors
 from mosaicell.sources import open_source
 from mosaicell.store import CHUNK_VOXELS, SHARD_VOXELS, write_group
 from test_sources import (
@@ -77,7 +78,7 @@ def thin_slabs(monkeypatch):
     """Chunks and shards so small that a small volume has several slabs and bands."""
     monkeypatch.setattr(module, "CHUNK_VOXELS", 8 * 8 * 8)
     monkeypatch.setattr(module, "SHARD_VOXELS", 8 * 16 * 16)
-    monkeypatch.setattr("mosaicell.pyramid.LARGEST_TOP", 16)
+    monkeypatch.setattr(module, "level_factors", partial(level_factors, largest_top=16))
 
 
 @pytest.fixture(scope="module")
