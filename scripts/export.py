@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mosaicell.exports.folder import replacing
+from mosaicell.exports.folder import replacing_folder
 from mosaicell.exports.formats import FORMATS
 from mosaicell.progress import logged
 from mosaicell.records import reopening
@@ -16,5 +16,5 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         cells = Table(table)
         labels = open_array(Path(snakemake.input.labels).parent / "0")
         about = {"format": kind, "cells": cells.metadata}
-        with replacing(Path(snakemake.output[0]).parent, about=about) as folder:
+        with replacing_folder(Path(snakemake.output[0]).parent, about=about) as folder:
             FORMATS[kind](folder, cells=cells, labels=labels)

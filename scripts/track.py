@@ -32,7 +32,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     }
     write_table(
         Path(snakemake.output[0]),
-        [{name: tracks[name].to_numpy() for name in tracks}],
+        [tracks],
         sample=sample,
         columns=TRACKS,
         metadata=metadata,

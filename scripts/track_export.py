@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mosaicell.exports.ctc import write_tracks
-from mosaicell.exports.folder import replacing
+from mosaicell.exports.folder import replacing_folder
 from mosaicell.exports.geff import write_graph
 from mosaicell.progress import logged
 from mosaicell.records import reopening
@@ -17,7 +17,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         cells, tracks = Table(table), Table(found)
         labels = open_array(Path(snakemake.input.labels).parent / "0")
         about = {"format": kind, "tracks": tracks.metadata}
-        with replacing(Path(snakemake.output[0]).parent, about=about) as folder:
+        with replacing_folder(Path(snakemake.output[0]).parent, about=about) as folder:
             if kind == "ctc":
                 write_tracks(folder, tracks=tracks, labels=labels)
             else:

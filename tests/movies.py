@@ -19,7 +19,7 @@ import zarr
 import mosaicell
 from mosaicell.columns import TRACKS
 from mosaicell.exports.ctc import write_tracks
-from mosaicell.exports.folder import replacing
+from mosaicell.exports.folder import replacing_folder
 from mosaicell.exports.formats import FORMATS
 from mosaicell.exports.geff import write_graph
 from mosaicell.geometry import cube
@@ -142,18 +142,18 @@ def tracked(folder: Path, movie: Movie) -> None:
     found = track(cells.read(COLUMNS), max_distance=5, division_distance=8)
     write_table(
         results / "tracks.parquet",
-        [{name: found[name].to_numpy() for name in found}],
+        [found],
         sample="movie",
         columns=TRACKS,
         metadata=cells.metadata,
     )
     for name, write in FORMATS.items():
-        with replacing(results / "export" / name, about={}) as inside:
+        with replacing_folder(results / "export" / name, about={}) as inside:
             write(inside, cells=cells, labels=labels)
     tracks = Table(results / "tracks.parquet")
-    with replacing(results / "tracks/ctc", about={}) as inside:
+    with replacing_folder(results / "tracks/ctc", about={}) as inside:
         write_tracks(inside, tracks=tracks, labels=labels)
-    with replacing(results / "tracks/geff", about={}) as inside:
+    with replacing_folder(results / "tracks/geff", about={}) as inside:
         write_graph(inside, cells=cells, labels=labels, tracks=tracks)
     write_truth(folder / "truth/01_GT", movie)
 

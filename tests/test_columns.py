@@ -45,8 +45,9 @@ def test_the_question_of_the_readme_is_answered(tmp_path, monkeypatch, capsys):
         labels = packed_cells((16, 24, 24), spacing=9, seed=seed, share=0.4)
         table = mosaicell.measure(labels)
         path = tmp_path / "results/demo" / sample / "cells.parquet"
-        rows = {name: column.to_numpy() for name, column in table.assign(frame=0).items()}
-        write_table(path, [rows], sample=sample, columns=cell_columns([]), metadata={})
+        write_table(
+            path, [table.assign(frame=0)], sample=sample, columns=cell_columns([]), metadata={}
+        )
     exec(example)
     printed = capsys.readouterr().out
     for sample in ("gonuclear", "lightsheet"):

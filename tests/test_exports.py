@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import settings
 from mosaicell.exports import ctc, trackmate
-from mosaicell.exports.folder import replacing
+from mosaicell.exports.folder import replacing_folder
 from mosaicell.exports.formats import FORMATS
 from mosaicell.store import DamagedError
 from mosaicell.table import Table
@@ -193,15 +193,15 @@ def test_cells_of_a_frame_past_16_bits_are_refused(tmp_path):
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     place = tmp_path / "export"
-    with replacing(place, about={"number": 1}) as folder:
+    with replacing_folder(place, about={"number": 1}) as folder:
         (folder / "old").write_text("old")
     (tmp_path / ".export.part").mkdir()
     (tmp_path / ".export.part/left by a killed writer").write_text("half")
     before = files(place)
-    with pytest.raises(FileExistsError), replacing(place, about={"number": 2}) as folder:
+    with pytest.raises(FileExistsError), replacing_folder(place, about={"number": 2}) as folder:
         folder.mkdir()
     assert files(tmp_path) == {f"export/{name}": content for name, content in before.items()}
-    with replacing(place, about={"number": 3}) as folder:
+    with replacing_folder(place, about={"number": 3}) as folder:
         (folder / "new").write_text("new")
     assert set(files(place)) == {"new", "about.json"}
     assert json.loads((place / "about.json").read_text()) == {"number": 3}

@@ -268,9 +268,8 @@ def test_a_bit_of_the_table_that_was_lost_is_found_when_it_is_read(tmp_path):
     path = tmp_path / "cells.parquet"
     cells = pd.DataFrame({"label": range(1, 4000), "volume": np.random.default_rng(0).random(3999)})
     cells.insert(0, "frame", 0)
-    rows = {name: column.to_numpy() for name, column in cells.items()}
-    columns = [Column(name, "", "") for name in list(rows)[1:]]
-    write_table(path, [rows], sample="a", columns=columns, metadata={})
+    columns = [Column(name, "", "") for name in list(cells)[1:]]
+    write_table(path, [cells], sample="a", columns=columns, metadata={})
     content = path.read_bytes()
     pd.testing.assert_frame_equal(Table(path).read(list(cells)), cells)
     column = pq.ParquetFile(path).metadata.row_group(0).column(3)

@@ -238,7 +238,7 @@ def test_the_cell_tracking_challenge_sees_what_is_wrong(folder, tmp_path):
     found = track(cells.read(COLUMNS), max_distance=5)
     write_table(
         tmp_path / "tracks.parquet",
-        [{name: found[name].to_numpy() for name in found}],
+        [found],
         sample="movie",
         columns=TRACKS,
         metadata=cells.metadata,

@@ -14,7 +14,7 @@ Limits: in memory are one part and one group of rows, or a frame and a group.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,12 +28,10 @@ from .store import DamagedError, replacing
 
 ROWS_PER_GROUP = 65536
 
-Columns = dict[str, np.ndarray]
-
 
 def write_table(
     path: Path,
-    parts: Iterable[Columns],
+    parts: Iterable[Mapping[str, np.ndarray] | pd.DataFrame],
     *,
     sample: str,
     columns: list[Column],
@@ -44,7 +42,7 @@ def write_table(
     Parameters
     ----------
     path : Path
-    parts : iterable of dict of ndarray
+    parts : iterable of dict of ndarray, or of DataFrame
         The rows in their order, part by part, at least one (of no rows if there are none). Each
         has `frame` and all of `columns`.
     sample : str
@@ -75,11 +73,14 @@ def write_table(
         writer.close()
 
 
-def _groups(parts: Iterable[Columns], names: list[str]) -> Iterator[Columns]:
+def _groups(
+    parts: Iterable[Mapping[str, np.ndarray] | pd.DataFrame], names: list[str]
+) -> Iterator[dict[str, np.ndarray]]:
     """The same rows in groups of `ROWS_PER_GROUP`, the last one smaller."""
-    rest: Columns = {}
+    rest: dict[str, np.ndarray] = {}
     for part in parts:
-        rest = {n: np.concatenate((rest[n], part[n])) if rest else part[n] for n in names}
+        new = {name: np.asarray(part[name]) for name in names}
+        rest = {n: np.concatenate((rest[n], new[n])) if rest else new[n] for n in names}
         while len(rest[names[0]]) > ROWS_PER_GROUP:
             yield {name: rest[name][:ROWS_PER_GROUP] for name in names}
             rest = {name: rest[name][ROWS_PER_GROUP:] for name in names}

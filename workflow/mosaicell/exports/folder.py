@@ -16,7 +16,7 @@ ABOUT = "about.json"
 
 
 @contextmanager
-def replacing(folder: Path, *, about: dict) -> Iterator[Path]:
+def replacing_folder(folder: Path, *, about: dict) -> Iterator[Path]:
     """Give an empty folder that becomes `folder` at the end, and leave that as it was on an error.
 
     Parameters
