@@ -225,6 +225,7 @@ def machine(*, has_peer: bool) -> str:
     packages = ("numpy", "numba", "scipy", "scikit-image")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     pins = Path(__file__).with_name("peers.txt").read_text(encoding="utf-8").split()
+    pins = [pin for pin in pins if pin.startswith((PEER, "numpy"))]  # nyxus is another's peer
     return (
         f"{time.strftime('%Y-%m-%d')}, {models[0] if models else platform.machine()}, "
         f"{os.cpu_count()} cores. mosaicell {mosaicell.__version__}, Python "
