@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from skimage.morphology import skeletonize
 
-from mosaicell.centerlines import CLDICES, centerline_metrics, hits, joined, match
+from mosaicell.centerlines import CLDICES, centerline_metrics, hits, match, sides
 from mosaicell.evaluate import overlaps
 
 BEST = {"cldice_f1", "cldice_coverage", "cldice_score", *(f"cldice_f1_{t:g}" for t in CLDICES)}
@@ -25,7 +25,7 @@ def compared(labels, truth):
         parts[side] = [
             hits(volume, others, numbers=numbers, ids=ids, boxes=boxes, origin=(0, 0, 0))
         ]
-    return joined(**parts, label=found.label, true_label=found.true_label)
+    return sides(**parts, label=found.label, true_label=found.true_label)
 
 
 def masks(labels):
@@ -162,13 +162,13 @@ def test_the_truth_itself_has_all_scores_at_their_best(truth):
 @given(small, small, st.integers(1, 4))
 def test_parts_in_any_order_are_the_whole(labels, truth, n):
     found = overlaps([(labels, truth)])
-    sides = []
+    both = []
     for volume, others, ids, boxes in (
         (labels, truth, found.label, found.box),
         (truth, labels, found.true_label, found.true_box),
     ):
         numbers = np.random.default_rng(n).permutation(len(ids))
-        sides.append(
+        both.append(
             [
                 hits(
                     volume, others, numbers=some, ids=ids[some], boxes=boxes[some], origin=(0, 0, 0)
@@ -176,6 +176,6 @@ def test_parts_in_any_order_are_the_whole(labels, truth, n):
                 for some in np.array_split(numbers, n)
             ]
         )
-    parts = joined(*sides, label=found.label, true_label=found.true_label)
+    parts = sides(*both, label=found.label, true_label=found.true_label)
     for name, values in vars(compared(labels, truth)).items():
         np.testing.assert_array_equal(getattr(parts, name), values, name)

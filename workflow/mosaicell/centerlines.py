@@ -8,7 +8,7 @@ IoU (Shit et al. 2021, doi 10.1109/CVPR46437.2021.01629).
 
 1. `hits`: centre lines of the instances in a crop, and which instances of the other side they
    run through.
-2. `joined`: both sides put together, pair by pair.
+2. `sides`: both sides put together, pair by pair.
 3. `match`: one to one, greedily, from the highest clDice down.
 4. `centerline_metrics`: the scores of FISBe (Mais et al. 2024, arXiv 2404.00130).
 
@@ -53,7 +53,7 @@ class Centerlines:
 
     Attributes
     ----------
-    length, true_length : ndarray of int64, (n,) and (m,)
+    size, true_size : ndarray of int64, (n,) and (m,)
         Voxels of each centre line.
     row, column : ndarray of int64, (k,)
         Predicted and true instance of each pair of which one's line runs through the other.
@@ -61,8 +61,8 @@ class Centerlines:
         Voxels of the predicted one's line in the true one, and of the true one's in the predicted.
     """
 
-    length: np.ndarray
-    true_length: np.ndarray
+    size: np.ndarray
+    true_size: np.ndarray
     row: np.ndarray
     column: np.ndarray
     hit: np.ndarray
@@ -71,12 +71,12 @@ class Centerlines:
     @property
     def precision(self) -> np.ndarray:
         """Share (float64) of the predicted one's line that lies in the true one, of each pair."""
-        return self.hit / self.length[self.row]
+        return self.hit / self.size[self.row]
 
     @property
     def recall(self) -> np.ndarray:
         """Share (float64) of the true one's line that lies in the predicted one, of each pair."""
-        return self.true_hit / self.true_length[self.column]
+        return self.true_hit / self.true_size[self.column]
 
     @property
     def cldice(self) -> np.ndarray:
@@ -140,7 +140,7 @@ def hits(
     return Hits(*(np.concatenate([np.empty(0, np.int64), *c]) for c in (instance, other, voxels)))
 
 
-def joined(
+def sides(
     found: Iterable[Hits], true: Iterable[Hits], *, label: np.ndarray, true_label: np.ndarray
 ) -> Centerlines:
     """Put the lines of both sides together.
@@ -158,30 +158,30 @@ def joined(
         Pairs by ascending numbers.
     """
     n, m = len(label), len(true_label)
-    length, row, column, hit = _sorted_out(found, n, true_label)
-    true_length, true_column, true_row, true_hit = _sorted_out(true, m, label)
+    size, row, column, hit = _sorted_out(found, n, true_label)
+    true_size, true_column, true_row, true_hit = _sorted_out(true, m, label)
     packed = np.concatenate((row, true_row)) * max(1, m) + np.concatenate((column, true_column))
     pair, where = np.unique(packed, return_inverse=True)
     row, column = np.divmod(pair, max(1, m))
     both = np.zeros((2, len(pair)), np.int64)
     both[0, where[: len(hit)]] = hit
     both[1, where[len(hit) :]] = true_hit
-    return Centerlines(length, true_length, row, column, *both)
+    return Centerlines(size, true_size, row, column, *both)
 
 
 def _sorted_out(
     parts: Iterable[Hits], n: int, other_label: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Lengths of n lines, and for each instance that one runs through: both numbers, voxels."""
+    """Voxels of n lines, and for each instance that one runs through: both numbers, voxels."""
     parts = [Hits(*(np.empty(0, np.int64),) * 3), *parts]
     instance, other, voxels = (
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("instance", "other", "voxels")
     )
-    length = np.zeros(n, np.int64)
-    np.add.at(length, instance, voxels)
+    size = np.zeros(n, np.int64)
+    np.add.at(size, instance, voxels)
     inside = other != 0
-    return length, instance[inside], np.searchsorted(other_label, other[inside]), voxels[inside]
+    return size, instance[inside], np.searchsorted(other_label, other[inside]), voxels[inside]
 
 
 def match(found: Centerlines) -> np.ndarray:
@@ -194,8 +194,8 @@ def match(found: Centerlines) -> np.ndarray:
     cldice = found.cldice
     order = np.lexsort((found.row, found.column, -cldice))
     is_taken, is_true_taken = (
-        np.zeros(len(found.length), bool),
-        np.zeros(len(found.true_length), bool),
+        np.zeros(len(found.size), bool),
+        np.zeros(len(found.true_size), bool),
     )
     chosen = []
     for pair in order[cldice[order] > 0]:
@@ -222,7 +222,7 @@ def centerline_metrics(found: Centerlines) -> dict[str, float]:
         in another or in the background. `cldice_score` (S): the mean of both. Where there is
         nothing to find, all are 1 if nothing was found, and else 0.
     """
-    n, m = len(found.length), len(found.true_length)
+    n, m = len(found.size), len(found.true_size)
     matched = found.cldice[match(found)]
     table = {}
     for threshold in CLDICES:
@@ -235,10 +235,10 @@ def centerline_metrics(found: Centerlines) -> dict[str, float]:
 
 
 def _coverage(found: Centerlines) -> float:
-    in_background = found.length.copy()
+    in_background = found.size.copy()
     np.subtract.at(in_background, found.row, found.hit)
     order = np.lexsort((found.column, -found.hit, found.row))
     is_best = np.diff(found.row[order], prepend=-1) > 0
     best = order[is_best]
     best = best[found.hit[best] > in_background[found.row[best]]]
-    return float(found.recall[best].sum() / len(found.true_length))
+    return float(found.recall[best].sum() / len(found.true_size))

@@ -93,21 +93,25 @@ def overlaps(parts: Iterable[tuple]) -> Overlaps:
 
 
 def joined(frames: Iterable[Overlaps]) -> Overlaps:
-    """The overlaps of all frames; the same label in two frames is two instances."""
-    frames = list(frames)
-    first = np.cumsum([0] + [len(frame.size) for frame in frames])
-    true_first = np.cumsum([0] + [len(frame.true_size) for frame in frames])
-    shifted = [
-        replace(frame, row=frame.row + n, column=frame.column + m)
-        for frame, n, m in zip(frames, first[:-1], true_first[:-1], strict=True)
-    ]
-    none = overlaps([])
-    return Overlaps(
-        *(
-            np.concatenate([getattr(frame, field.name) for frame in [none, *shifted]])
-            for field in fields(Overlaps)
-        )
-    )
+    """The overlaps (or centre lines) of all frames; the same label in two frames is two instances.
+
+    Parameters
+    ----------
+    frames : iterable of Overlaps, or of Centerlines
+        At least one.
+
+    Returns
+    -------
+    Overlaps or Centerlines
+    """
+    n = m = 0
+    shifted = []
+    for frame in frames:
+        shifted.append(replace(frame, row=frame.row + n, column=frame.column + m))
+        n, m = n + len(frame.size), m + len(frame.true_size)
+    kind = type(shifted[0])
+    names = [field.name for field in fields(kind)]
+    return kind(*(np.concatenate([getattr(f, name) for f in shifted]) for name in names))
 
 
 def _runs(

@@ -7,9 +7,12 @@ they come from `evaluate.Overlaps` alone, and a volume of any size is scored sha
 2. `challenge`: SEG and DET of the Cell Tracking Challenge.
 3. `aggregated`: aggregated Jaccard index and panoptic quality.
 4. `errors`: true instances that were split or merged, predictions too many, the count.
+5. `score_rows`: scores by their names as rows of a table.
 
 Limits: one class of instances, and no instance within another.
 """
+
+import re
 
 import numpy as np
 
@@ -37,7 +40,7 @@ def metrics(found: Overlaps) -> dict[str, float]:
 
 
 def at_iou(found: Overlaps) -> dict[str, float]:
-    """`precision`, `recall`, `f1` and `ap` at each of `IOUS`: `f1_0.5` and so on.
+    """Counts, `precision`, `recall`, `f1` and `ap` at each of `IOUS`: `f1_0.5` and so on.
 
     Average precision in the sense of the Data Science Bowl, true positives among all instances
     of either side (Caicedo et al. 2019, doi 10.1038/s41592-019-0612-7).
@@ -47,8 +50,7 @@ def at_iou(found: Overlaps) -> dict[str, float]:
         counted = match_overlaps(found, iou=iou)
         hits = counted["true_positives"]
         either = hits + counted["false_positives"] + counted["false_negatives"]
-        values = {name: counted[name] for name in ("precision", "recall", "f1")}
-        values["ap"] = hits / either if either else 1.0
+        values = counted | {"ap": hits / either if either else 1.0}
         table |= {f"{name}_{iou:g}": value for name, value in values.items()}
     return table
 
@@ -121,4 +123,30 @@ def errors(found: Overlaps) -> dict[str, float]:
         "merge_rate": float(holds[holds > 1].sum() / max(m, 1)),
         "duplicates": int(np.maximum(parts - 1, 0).sum()),
         "count_error": (n - m) / m if m else float("nan"),
+    }
+
+
+def score_rows(scores: dict[str, float]) -> dict[str, np.ndarray]:
+    """Rows of the table of scores, one for each in their order.
+
+    Parameters
+    ----------
+    scores : dict
+        By names; the threshold that a score was taken at stands at its end: `f1_0.5`.
+
+    Returns
+    -------
+    dict of str to ndarray, (n,)
+        See `columns.SCORES`. The threshold is NaN where there is none.
+
+    Examples
+    --------
+    >>> score_rows({"f1_0.5": 0.75, "det": 1.0})["threshold"]
+    array([0.5, nan])
+    """
+    named = [re.fullmatch(r"(\w+?)(?:_(\d\.\d+))?", name).groups("nan") for name in scores]
+    return {
+        "score": np.array([name for name, _ in named], str),
+        "threshold": np.array([threshold for _, threshold in named], float),
+        "value": np.array(list(scores.values()), float),
     }

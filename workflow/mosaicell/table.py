@@ -36,6 +36,7 @@ def write_table(
     sample: str,
     columns: list[Column],
     metadata: dict[str, str],
+    keys: list[Column] = KEYS,
 ) -> None:
     """Write a Parquet file in one step.
 
@@ -44,21 +45,23 @@ def write_table(
     path : Path
     parts : iterable of dict of ndarray, or of DataFrame
         The rows in their order, part by part, at least one (of no rows if there are none). Each
-        has `frame` and all of `columns`.
+        has all columns but `sample`.
     sample : str
-        Becomes the first column; the second is `frame`.
+        Becomes the first column.
     columns : list of Column
-        The others, in order.
+        Those after `keys`, in order.
     metadata : dict
         Of the file: versions, hashes.
+    keys : list of Column, optional
+        The first columns: `sample` and `frame`, or `sample` alone.
     """
-    columns = [*KEYS, *columns]
+    columns = [*keys, *columns]
     names = [column.name for column in columns]
     said = {f"mosaicell.{key}": metadata[key] for key in metadata}
     with replacing(path) as file:
         writer = None
         for rows in _groups(parts, names[1:]):
-            n = len(rows["frame"])
+            n = len(rows[names[1]])
             values = [pa.array(rows[name], from_pandas=True) for name in names[1:]]
             values.insert(0, pa.repeat(sample, n))
             if writer is None:
