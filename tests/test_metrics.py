@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mosaicell.evaluate import overlaps
 from mosaicell.columns import SCORES
+from mosaicell.evaluate import overlaps
 from mosaicell.metrics import IOUS, metrics, score_rows
 
 small = arrays.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 4))
