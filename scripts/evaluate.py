@@ -25,7 +25,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         labels = open_array(Path(snakemake.input.labels).parent / "0")
         frames = [compare(labels, truth, frame=t) for t in range(truth.shape[0])]
         whole = joined(frames)
-        scores = match_overlaps(whole) | metrics(whole)
+        scores = metrics(whole)
         pairs, score = map(by_iou, frames), "iou"
         if shapes == "thin":
             lines = [compare_lines(labels, truth, found, frame=t) for t, found in enumerate(frames)]
@@ -49,5 +49,5 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         metadata=metadata,
         keys=KEYS[:1],
     )
-    print(f"evaluate {sample}: F1 {scores['f1']:.3f} at IoU 0.5", file=sys.stderr)
-    write_json(Path(snakemake.output.scores), scores)
+    print(f"evaluate {sample}: F1 {scores['f1_0.5']:.3f} at IoU 0.5", file=sys.stderr)
+    write_json(Path(snakemake.output.scores), match_overlaps(whole) | scores)

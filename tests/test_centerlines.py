@@ -23,7 +23,15 @@ def compared(labels, truth):
     ):
         numbers = np.arange(len(ids))
         parts[side] = [
-            hits(volume, others, numbers=numbers, ids=ids, boxes=boxes, origin=(0, 0, 0))
+            hits(
+                volume,
+                others,
+                numbers=numbers,
+                ids=ids,
+                boxes=boxes,
+                origin=(0, 0, 0),
+                is_2d=len(labels) == 1,
+            )
         ]
     return sides(**parts, label=found.label, true_label=found.true_label)
 
@@ -92,6 +100,14 @@ def test_the_scores_are_those_of_whole_masks(shape, seed):
     labels = np.roll(truth, (seed % 2, 1), (1, 2))
     labels[:, :, 20:] *= 2  # cut in two
     labels[:, 20:25] = np.where(labels[:, 20:25] > 0, 3, 0)  # merged
+    assert centerline_metrics(compared(labels, truth)) == pytest.approx(plain(labels, truth))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_flat_instances_of_a_volume_are_thinned_as_the_others(seed):
+    rng = np.random.default_rng(seed)
+    labels, truth = rng.integers(0, 5, (2, 3, 6, 7))
+    truth[1:] = 0
     assert centerline_metrics(compared(labels, truth)) == pytest.approx(plain(labels, truth))
 
 

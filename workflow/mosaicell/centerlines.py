@@ -85,8 +85,8 @@ class Centerlines:
         return 2 * precision * recall / (precision + recall)
 
 
-def centre_line(mask: np.ndarray) -> np.ndarray:
-    """The centre line of a mask (bool, z, y, x), as a mask.
+def centre_line(mask: np.ndarray, *, is_2d: bool) -> np.ndarray:
+    """The centre line of a mask (bool, z, y, x), as a mask; of a 2D image it has one plane.
 
     Notes
     -----
@@ -94,7 +94,7 @@ def centre_line(mask: np.ndarray) -> np.ndarray:
     (1984, doi 10.1145/357994.358023), as scikit-image has them.
     """
     line = np.zeros_like(mask)
-    if mask.shape[0] == 1:
+    if is_2d:
         line[0] = skeletonize(mask[0])
     else:
         line[:] = skeletonize(mask)
@@ -109,6 +109,7 @@ def hits(
     ids: np.ndarray,
     boxes: np.ndarray,
     origin: Triple,
+    is_2d: bool,
 ) -> Hits:
     """Find the centre lines of some instances, and what they run through.
 
@@ -122,6 +123,8 @@ def hits(
         Their bounding boxes in the volume.
     origin : tuple of int
         Of the crop.
+    is_2d : bool
+        Whether the volume has one plane; a flat instance in a volume is not 2D.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def hits(
         start, stop = box[:3] - origin, box[3:] - origin
         crop = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         through, count = np.unique(
-            others[crop][centre_line(labels[crop] == label)], return_counts=True
+            others[crop][centre_line(labels[crop] == label, is_2d=is_2d)], return_counts=True
         )
         instance.append(np.full(len(through), number, np.int64))
         other.append(through.astype(np.int64))

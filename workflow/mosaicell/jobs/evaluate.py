@@ -66,6 +66,7 @@ def compare_lines(labels: zarr.Array, truth: Source, found: Overlaps, *, frame: 
                 ids=ids[some],
                 boxes=boxes[some],
                 origin=box.start,
+                is_2d=labels.shape[-3] == 1,
             )
 
     return sides(
