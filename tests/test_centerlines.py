@@ -187,7 +187,13 @@ def test_parts_in_any_order_are_the_whole(labels, truth, n):
         both.append(
             [
                 hits(
-                    volume, others, numbers=some, ids=ids[some], boxes=boxes[some], origin=(0, 0, 0)
+                    volume,
+                    others,
+                    numbers=some,
+                    ids=ids[some],
+                    boxes=boxes[some],
+                    origin=(0, 0, 0),
+                    is_2d=False,
                 )
                 for some in np.array_split(numbers, n)
             ]
