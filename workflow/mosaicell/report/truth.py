@@ -190,8 +190,7 @@ def _place(scene: Scene, frame: int, rows: pd.DataFrame, edges: Triple) -> Place
     position = f"y, x = {centre[1]}, {centre[2]}"
     if not scene.is_2d:
         position = f"z, y, x = {plane}, {centre[1]}, {centre[2]}"
-    movie = f"Frame {frame}: " if scene.n_frames > 1 else ""
-    return Place(frame, 0, plane, box, f"{movie}Around {position}")
+    return Place(frame, 0, plane, box, f"Around {position}")
 
 
 def figures(scene: Scene, truth: Truth, places: list[Place]) -> list[Comparison]:
@@ -223,7 +222,7 @@ def figures(scene: Scene, truth: Truth, places: list[Place]) -> list[Comparison]
         drawn.append(
             Comparison(
                 name=f"truth-{number_}",
-                title=place.title,
+                title=place.title if scene.frame is None else f"Frame {place.frame}: {place.title}",
                 raw=inline(grey(pictures["image"], *scene.limits[scene.channel])),
                 **layers,
                 aspect=size[1] / size[0],
