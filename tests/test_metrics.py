@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mosaicell.columns import SCORES
-from mosaicell.evaluate import overlaps
-from mosaicell.metrics import IOUS, metrics, score_rows
+from mosaicell.columns import SCORES, SUMMARY
+from mosaicell.evaluate import joined, overlaps
+from mosaicell.metrics import IOUS, metrics, score_rows, summary_rows
 
 small = arrays.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 4))
 
@@ -154,3 +154,20 @@ def test_scores_become_rows_with_the_threshold_beside_the_name():
     assert rows["score"].tolist() == ["f1", "ap", "cldice_f1", "count_error"]
     np.testing.assert_array_equal(rows["threshold"], [np.nan, 0.75, 0.1, np.nan])
     np.testing.assert_array_equal(rows["value"], [0.5, 0.25, 1, np.nan])
+
+
+@given(st.lists(st.tuples(small, small), min_size=1, max_size=3))
+def test_pooled_scores_are_those_of_all_cells_together(pairs):
+    samples = [overlaps([pair]) for pair in pairs]
+    rows = summary_rows([score_rows(metrics(found)) for found in samples])
+    assert list(rows) == [column.name for column in SUMMARY]
+    together = score_rows(metrics(joined(samples)))
+    np.testing.assert_array_equal(rows["score"], together["score"])
+    is_pooled = ~np.isnan(rows["pooled"])
+    np.testing.assert_allclose(rows["pooled"][is_pooled], together["value"][is_pooled])
+    counted = {"true_positives", "false_positives", "false_negatives"}
+    assert set(rows["score"][is_pooled]) == counted | {"precision", "recall", "f1", "ap"}
+    means = np.array([score_rows(metrics(found))["value"] for found in samples]).mean(axis=0)
+    known = rows["num_samples"] == len(pairs)
+    np.testing.assert_allclose(rows["mean"][known], means[known])
+    assert np.isnan(rows["mean"][rows["num_samples"] == 0]).all()

@@ -49,3 +49,20 @@ rule evaluate:
         shapes=config["evaluate"]["shapes"],
     script:
         "../scripts/evaluate.py"
+
+
+rule scores:
+    input:
+        scores=expand(SCORE_TABLE, sample=[name for name in SAMPLES if SAMPLES[name].truth]),
+        code=code("scores"),
+    output:
+        RESULTS / "scores.parquet",
+    log:
+        RESULTS / "work/scores.log",
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("scores"),
+        runtime=runtime("scores"),
+    script:
+        "../scripts/scores.py"

@@ -189,6 +189,16 @@ SCORES = [
     ),
     Column("value", "", "the score"),
 ]
+SUMMARY = [
+    *SCORES[:2],
+    Column("num_samples", "", "samples that have the score"),
+    Column("mean", "", "of the samples' scores"),
+    Column(
+        "pooled",
+        "",
+        "of all cells as if they were of one sample; null for scores that are not made of counts",
+    ),
+]
 TRACKS = [
     Column("label", "", "of the cell, in cells.parquet and in the label image"),
     Column("track_id", "", "number of the track, from 1; a track ends where its cell divides"),
@@ -350,6 +360,9 @@ def markdown() -> str:
         "## `scores.parquet`",
         "One row a score, if the sample sheet names true cells.",
         _table([*KEYS[:1], *SCORES]),
+        "## `results/scores.parquet`",
+        "One row a score, over all samples with true cells: `snakemake --cores all scores`.",
+        _table(SUMMARY),
     ]
     return "\n\n".join(parts) + "\n"
 
