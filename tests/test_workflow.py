@@ -272,6 +272,8 @@ def test_a_sample_gets_its_image_its_table_its_report_and_no_more(finished):
         "neighbours.parquet",
         "report.html",
         "scores.json",
+        "scores.parquet",
+        "matches.parquet",
     }
     assert json.loads((finished / "hills/scores.json").read_text())["f1"] == 1
     assert [name for name in files(finished) if Path(name).name.startswith(".")] == []

@@ -105,7 +105,7 @@ def section(scene: Scene, tally: Tally, planes: Triple, truth: Truth) -> dict:
     Returns
     -------
     dict
-        `legend`, `rates` and `scores`, rows of tables as text; `figures`, of whole planes, and
+        `fits`, in words; `legend`, `rates` and `scores`, rows of tables as text; `figures`, of whole planes, and
         `worst`, of the places where most cells are wrong.
     """
     edges = close_up_edges(scene.shape, tally)
@@ -119,6 +119,7 @@ def section(scene: Scene, tally: Tally, planes: Triple, truth: Truth) -> dict:
     worst = [] if shows_all else places(scene, truth, slab, edges, wrong)
     drawn = figures(scene, truth, [*whole, *worst])
     return {
+        "fits": "a clDice above 0.5" if "cldice_f1" in truth.scores else "an IoU of at least 0.5",
         "legend": _legend(counts),
         "rates": _rates(truth.scores),
         "scores": _others(truth.scores),
