@@ -105,8 +105,8 @@ def section(scene: Scene, tally: Tally, planes: Triple, truth: Truth) -> dict:
     Returns
     -------
     dict
-        `fits`, in words; `legend`, `rates` and `scores`, rows of tables as text; `figures`, of whole planes, and
-        `worst`, of the places where most cells are wrong.
+        `fits`, in words; `legend`, `rates` and `scores`, rows of tables as text; `figures`, of
+        whole planes, and `worst`, of the places where most cells are wrong.
     """
     edges = close_up_edges(scene.shape, tally)
     slab = (max(1, edges[0] // CLOSE_UP_CELLS), *edges[1:])  # as deep as a cell
