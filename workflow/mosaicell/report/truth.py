@@ -175,14 +175,14 @@ def places(scene: Scene, truth: Truth, slab: Triple, edges: Triple, wrong: Count
 
 
 def _place(scene: Scene, frame: int, rows: pd.DataFrame, edges: Triple) -> Place:
-    """The window around wrong cells, on the plane that most of them cross; of several the first."""
+    """The window around wrong cells, on the plane that most cross; of several the middle one."""
     first, last = rows["bbox_min_z"].to_numpy(), rows["bbox_max_z"].to_numpy()
-    crossing = (first <= first[:, None]) & (first[:, None] < last)
-    at = crossing.sum(axis=1).argmax()
-    plane, crossed = int(first[at]), rows[crossing[at]]
-    low = crossed[["bbox_max_z"]].to_numpy().min()  # the planes from here on cross fewer
-    plane = (plane + int(low) - 1) // 2
-    centre = _centres(crossed).mean(axis=0).round().astype(int)
+    begin_or_end = np.bincount(first, minlength=scene.shape[0] + 1)
+    begin_or_end -= np.bincount(last, minlength=scene.shape[0] + 1)
+    crossing = np.cumsum(begin_or_end)
+    best = np.flatnonzero(crossing == crossing.max())
+    plane = int(best[(len(best) - 1) // 2])
+    centre = _centres(rows[(first <= plane) & (plane < last)]).mean(axis=0).round().astype(int)
     start = [
         max(0, min(int(c) - edge // 2, n - edge))
         for c, edge, n in zip(centre, edges, scene.shape, strict=True)
@@ -197,32 +197,25 @@ def _place(scene: Scene, frame: int, rows: pd.DataFrame, edges: Triple) -> Place
 def figures(scene: Scene, truth: Truth, places: list[Place]) -> list[Comparison]:
     """Draw places, each with its true and its found cells."""
     seen = [_read(scene, truth, place) for place in places]
-    kinds = _kinds(
-        truth,
-        {
-            (place.frame, side): np.unique(
-                np.concatenate(
-                    [s[side] for p, s in zip(places, seen, strict=True) if p.frame == place.frame],
-                    axis=None,
-                )
-            )
-            for place in places
-            for side in SIDES
-        },
-    )
+    labels_in: dict[tuple[int, str], list] = {}
+    for place, pictures in zip(places, seen, strict=True):
+        for side in SIDES:
+            labels_in.setdefault((place.frame, side), []).append(np.unique(pictures[side]))
+    wanted = {key: np.unique(np.concatenate(labels)) for key, labels in labels_in.items()}
+    kinds = _kinds(truth, wanted)
     drawn = []
-    for number_, (place, pictures) in enumerate(zip(places, seen, strict=True)):
+    for k, (place, pictures) in enumerate(zip(places, seen, strict=True)):
         shape = scene.shape if place.box is None else place.box.shape
         size = true_size(scene, place.axis, shape)
         bar = nice_below(size[1] / 4)
         layers = {}
         for side in SIDES:
-            labels, classes = kinds[place.frame, side]
-            at = classes[np.searchsorted(labels, pictures[side])]
-            layers[side] = inline(tinted(pictures[side], at, PALETTE, size=size))
+            labels, key = pictures[side], (place.frame, side)
+            classes = kinds[key][np.searchsorted(wanted[key], labels)]
+            layers[side] = inline(tinted(labels, classes, PALETTE, size=size))
         drawn.append(
             Comparison(
-                name=f"truth-{number_}",
+                name=f"truth-{k}",
                 title=place.title if scene.frame is None else f"Frame {place.frame}: {place.title}",
                 raw=inline(grey(pictures["image"], *scene.limits[scene.channel])),
                 **layers,
@@ -260,15 +253,16 @@ def _read(scene: Scene, truth: Truth, place: Place) -> dict[str, np.ndarray]:
 
 def _kinds(
     truth: Truth, wanted: dict[tuple[int, str], np.ndarray]
-) -> dict[tuple[int, str], tuple[np.ndarray, np.ndarray]]:
-    """For some labels of a frame and side, ascending, their kinds, as numbers in `KINDS`."""
-    found = {key: (labels, np.zeros(len(labels), np.uint8)) for key, labels in wanted.items()}
+) -> dict[tuple[int, str], np.ndarray]:
+    """The kinds, as numbers in `KINDS`, of some labels (ascending) of each frame and side."""
+    kinds = {key: np.zeros(len(labels), np.uint8) for key, labels in wanted.items()}
     for rows in truth.matches(["frame", "side", "label", "kind"]):
-        for (frame, side), (labels, kinds) in found.items():
+        for (frame, side), labels in wanted.items():
             own = rows[(rows["frame"] == frame) & (rows["side"] == side)]
             own = own[own["label"].isin(labels)]
-            kinds[np.searchsorted(labels, own["label"])] = own["kind"].map(KINDS.index)
-    return found
+            at = np.searchsorted(labels, own["label"])
+            kinds[frame, side][at] = own["kind"].map(KINDS.index)
+    return kinds
 
 
 def _legend(counts: Counter) -> list[dict]:
