@@ -235,6 +235,19 @@ def test_scores_go_with_the_labels_that_they_are_of(again, finished_run, hills):
     assert not (again / "results/hills/scores.json").exists()
 
 
+def test_scores_of_all_samples_become_one_table(again, finished_run, hills):
+    config = finished_run[1]
+    run(again, config, "scores")
+    table = pd.read_parquet(again / "results/scores.parquet")
+    f1 = table[table["score"] == "f1"]
+    assert len(f1) == 6
+    assert (f1[["num_samples", "mean", "pooled"]] == 1).all(axis=None)
+    (again / "results/scores.parquet").unlink()
+    row = {"sample": "hills", "image": hills / "image.tif", "landscape": hills / "landscape.tif"}
+    without = with_sheet(again, [row | VOXEL_SIZE], tile=config["tile"], segment=SEGMENT)
+    assert "fill in the column `truth`" in run(again, without, "scores", fails=True)
+
+
 def test_a_landscape_that_a_sample_brings_is_cut_as_the_whole_array_is(finished, hills):
     landscape = tifffile.imread(hills / "landscape.tif")
     labels = zarr.open_array(finished / "hills/hills.ome.zarr/labels/cells/0", mode="r")
