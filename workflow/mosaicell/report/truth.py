@@ -36,8 +36,8 @@ PALETTE = np.array(
 )
 MEANINGS = (
     "a true and a found cell fit each other",
-    "a true cell lies in several found ones",
-    "several true cells lie in one found one",
+    "several found cells lie in one true one; one of them may match it",
+    "several true cells lie in one found one, which may match one of them",
     "a true cell that nothing fits",
     "a found cell that fits nothing",
 )
