@@ -25,9 +25,9 @@ from jsonschema.validators import extend
 
 from mosaicell.brightness import ring_of
 from mosaicell.composed import Part, check_places
-from mosaicell.measure import sizes_in_voxels
 from mosaicell.smooth import sigma_in_voxels
 from mosaicell.version import __version__
+from mosaicell.wanted import sizes_in_voxels
 
 
 def _is_finite_number(_checker: object, value: object) -> bool:
