@@ -43,7 +43,6 @@ from .distance import normalised_distance
 from .evaluate import match, scores
 from .geometry import Box
 from .predict import ONE, Channel, choose_level, predict
-from .pyramid import level_factors
 from .resample import model_grid
 from .synthesis import MAX_RADIUS, NOMINAL_DIAMETER, synthesise
 from .unet import NORMALISATION, UNet
@@ -203,8 +202,7 @@ def landscape_of(
         stride=net.stride,
         dimensions=net.dimensions,
     )
-    # An ingested image has no levels below these.
-    levels = dict(picture.levels[: len(level_factors(shape, picture.voxel_size))])
+    levels = dict(picture.levels)
     factors = list(levels)[choose_level(list(levels), grid.scale)]
     channel = Channel(
         read=lambda _, box: levels[factors][box.slices],
