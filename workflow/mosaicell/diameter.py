@@ -8,8 +8,8 @@ thought. So the size that it finds, taken as the next guess, leads to the one th
 1. Choose a few places with much signal on the coarsest level of the image.
 2. Look: predict a window at each place, with cells of the guessed diameter brought to the model's;
    cut it; take the median diameter of the cells that no border cuts, and how high their peaks are.
-3. Look again with the diameter that was found, until one is confirmed. Do so from several first
-   guesses, of all sizes that there may be.
+3. Look again with the diameter that was found, until one is confirmed. Do so from two first
+   guesses, or from a third, of small cells, if these lead nowhere.
 4. Of the diameters that were confirmed take the one whose cells have the highest peaks, weighted by
    their size: of cells at another scale, or of noise, the network is less sure.
 
@@ -42,7 +42,8 @@ from .watershed import watershed
 
 RUNGS = 8  # an octave
 SMALLEST = 3.0  # voxels: smaller cells have no shape
-FIRST_GUESSES = (128.0, 32.0, 8.0)  # voxels; the coarsest takes the least time
+# Voxels. From large guesses a search comes down to small cells, unless it finds none on its way.
+FIRST_GUESSES, LAST_GUESS = (128.0, 32.0), 8.0
 N_PLACES = 4
 # Edges of a window, in model voxels: some cells wide. A volume has as many cells in a smaller one.
 WINDOW = {2: 256, 3: 64}
@@ -112,8 +113,8 @@ def estimate_diameter(
     Returns
     -------
     dict
-        `diameter` in voxels along y and x, None if no diameter was confirmed; `n_cells` on which
-        it rests; their `confidence`, see `Look`.
+        `diameter` in voxels along y and x, None if none was confirmed; `diameter_um`, None if the
+        size of a voxel is not known; `n_cells` on which it rests; their `confidence`, see `Look`.
     """
     size = voxel_size or (1.0, 1.0, 1.0)
     edge = sqrt(size[1] * size[2])
@@ -151,10 +152,14 @@ def estimate_diameter(
         if guess <= largest:
             confirmed |= _follow(look, _rung(guess), most=_rung(largest))
     if not confirmed:
-        return {"diameter": None, "n_cells": 0, "confidence": 0.0}
+        confirmed = _follow(look, _rung(LAST_GUESS), most=_rung(largest))
+    if not confirmed:
+        return {"diameter": None, "diameter_um": None, "n_cells": 0, "confidence": 0.0}
     best = max(confirmed, key=lambda rung: (confirmed[rung].confidence, rung))
+    diameter = 2 ** (best / RUNGS)
     return {
-        "diameter": 2 ** (best / RUNGS),
+        "diameter": diameter,
+        "diameter_um": diameter * edge if voxel_size else None,
         "n_cells": confirmed[best].n_cells,
         "confidence": confirmed[best].confidence,
     }

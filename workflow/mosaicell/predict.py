@@ -115,8 +115,9 @@ def scale_of(
     tuple of float
     """
     size = voxel_size or (1.0, 1.0, 1.0)
-    diameter = um if voxel is None else voxel * sqrt(size[1] * size[2])
-    return ideal_scale(size, diameter, nominal_diameter)
+    if voxel is not None:
+        um = voxel * sqrt(size[1] * size[2])
+    return ideal_scale(size, um, nominal_diameter)
 
 
 def choose_level(factors: list[Triple], scale: tuple[float, float, float]) -> int:
