@@ -41,6 +41,7 @@ from .unet import UNet
 from .watershed import watershed
 
 RUNGS = 8  # an octave
+NEAR = 2  # rungs: a fifth more or less is no other diameter for a network
 SMALLEST = 3.0  # voxels: smaller cells have no shape
 # Voxels. From large guesses a search comes down to small cells, unless it finds none on its way.
 FIRST_GUESSES, LAST_GUESS = (128.0, 32.0), 8.0
@@ -184,7 +185,7 @@ def _follow(look: Callable[[int], Look], rung: int, *, most: int) -> dict[int, L
         if found.diameter < SMALLEST:
             return {}
         before, rung = rung, min(_rung(found.diameter), most)
-        if abs(rung - before) <= 1:
+        if abs(rung - before) <= NEAR:
             return {rung: found}
     # Round in a circle: what lies on it is all as good.
     circle = list(visited)[list(visited).index(rung) :]

@@ -177,6 +177,29 @@ def channel_at_level(store: Path, summary: dict, number: int, level: int) -> Cha
     )
 
 
+def channel_of_levels(
+    levels: list[tuple[Triple, np.ndarray]], scale: tuple[float, float, float]
+) -> Channel:
+    """A channel whose levels are in memory, at the one that fits a scale.
+
+    Parameters
+    ----------
+    levels : list of (factors, ndarray, (z, y, x))
+        Normalised, finest level first.
+    scale : tuple of float
+        Model voxels per voxel of the image.
+
+    Returns
+    -------
+    Channel
+    """
+    factors, image = levels[choose_level([f for f, _ in levels], scale)]
+    in_memory = Channel(
+        read=lambda _, box: image[box.slices], shape=image.shape, factors=factors, limits=(0.0, 1.0)
+    )
+    return coarsened(in_memory, scale)
+
+
 def coarsened(channel: Channel, scale: tuple[float, float, float]) -> Channel:
     """A channel at the level that fits a scale, made of a finer one as it is read.
 

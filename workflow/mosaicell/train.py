@@ -42,7 +42,7 @@ from .dataset import LabelledImage, labelled
 from .distance import normalised_distance
 from .evaluate import match, scores
 from .geometry import Box
-from .predict import ONE, Channel, choose_level, predict
+from .predict import ONE, channel_of_levels, predict
 from .resample import model_grid
 from .synthesis import MAX_RADIUS, NOMINAL_DIAMETER, synthesise
 from .unet import NORMALISATION, UNet
@@ -202,19 +202,11 @@ def landscape_of(
         stride=net.stride,
         dimensions=net.dimensions,
     )
-    levels = dict(picture.levels)
-    factors = list(levels)[choose_level(list(levels), grid.scale)]
-    channel = Channel(
-        read=lambda _, box: levels[factors][box.slices],
-        shape=levels[factors].shape,
-        factors=factors,
-        limits=(0.0, 1.0),
-    )
     device = next(net.parameters()).device
     values = predict(
         0,
         Box((0, 0, 0), shape),
-        channel=channel,
+        channel=channel_of_levels(picture.levels, grid.scale),
         grid=grid,
         network=net,
         device=device,
