@@ -38,7 +38,7 @@ def estimated(picture: LabelledImage, network, card: dict, *, threads: int, say=
     of_ingest = picture.levels[: len(level_factors(shape, picture.voxel_size))]
     return estimate_diameter(
         partial(channel_of_levels, of_ingest),
-        channel_of_levels(of_ingest[-1:], (1.0, 1.0, 1.0)),
+        channel_of_levels(of_ingest, tuple(1 / f for f in of_ingest[-1][0])),
         shape=shape,
         frames=None,
         voxel_size=picture.voxel_size,
