@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mosaicell.jobs.shards import fill_shards
 from mosaicell.model import load
-from mosaicell.predict import ONE, channel_of, device_of_choice, ideal_scale, predict
+from mosaicell.predict import ONE, channel_of, device_of_choice, predict, scale_of
 from mosaicell.progress import logged
 from mosaicell.records import (
     Records,
@@ -30,7 +30,14 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     network, about = load(snakemake.input.weights, top_model=params.top_model)
     device = device_of_choice()
     network.to(device)
-    scale = ideal_scale(summary["voxel_size"], params.diameter, about["nominal_diameter"])
+    diameter = params.diameter or {}
+    if snakemake.input.estimate:
+        diameter = {"voxel": read_job_record(snakemake.input.estimate)["diameter"]}
+    scale = scale_of(
+        **diameter,
+        voxel_size=summary["voxel_size"],
+        nominal_diameter=about["nominal_diameter"],
+    )
     grid = model_grid(
         shard=shard_grid(landscape).tile,
         scale=scale,

@@ -91,7 +91,7 @@ def test_time_follows_the_tiles_of_a_job(stage):
 
 
 def test_an_image_on_a_finer_grid_than_the_models_takes_less_time_to_predict():
-    coarse = replace(KNOWN, diameter=24.0, voxel_size=(1.0, 1.0, 1.0))
+    coarse = replace(KNOWN, diameter={"um": 24.0}, voxel_size=(1.0, 1.0, 1.0))
     ratio = resources.seconds("predict", KNOWN, threads=1) / resources.seconds(
         "predict", coarse, threads=1
     )

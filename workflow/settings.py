@@ -56,6 +56,10 @@ TYPES = {
 }
 
 
+# {"um": ...} or {"voxel": ...}, "auto", or "null": the image is taken as it is.
+Diameter = dict[str, float] | str
+
+
 class SettingsError(ValueError):
     """Something in the configuration or the sample sheet is not allowed."""
 
@@ -65,7 +69,7 @@ class Sample:
     """A sample of the sheet, from one row or several. Sizes in um, (z, y, x).
 
     Files are given with the frame and the channel that they are; there are none where the sheet
-    names no landscape or no truth.
+    names no landscape or no truth. The diameter is None where the sheet says nothing of it.
     """
 
     name: str
@@ -74,7 +78,7 @@ class Sample:
     truth: tuple[Part, ...]
     voxel_size: tuple[float, float, float] | None
     channel: int
-    diameter: float | None
+    diameter: Diameter | None
 
 
 def schema(name: str) -> dict:
@@ -103,7 +107,7 @@ def _with_defaults(given: dict, rules: dict) -> dict:
     for key, rule in rules["properties"].items():
         if "default" in rule:
             filled.setdefault(key, rule["default"])
-        if "properties" in rule and filled[key] is not None:
+        if "properties" in rule and isinstance(filled[key], dict):
             filled[key] = _with_defaults(filled[key], rule)
     return filled
 
@@ -165,8 +169,9 @@ def _allowed(rule: dict) -> str:
 
 
 def read_config(given: dict) -> dict:
-    """The configuration, complete and checked; `segment.sigma` has a value for each axis.
+    """The configuration, complete and checked.
 
+    `segment.sigma` has a value for each axis, and `predict.diameter` a unit if it is a number.
     Where training starts from a model, it has what must be kept of that.
 
     Raises
@@ -180,6 +185,8 @@ def read_config(given: dict) -> dict:
     if config["train"]["start_from"] is not None:
         card = model.card(config["train"]["start_from"])
         config["train"] |= model.kept(card, given["train"])
+    if isinstance(config["predict"]["diameter"], int | float):
+        config["predict"]["diameter"] = {"um": float(config["predict"]["diameter"])}
     if config["segment"]["sigma"] is not None:
         ((unit, sigma),) = config["segment"]["sigma"].items()
         per_axis = sigma if isinstance(sigma, list) else [sigma] * 3
@@ -347,8 +354,21 @@ def _sample(row: dict, where: str, results: Path) -> Sample:
         truth=(Part(row["truth"], frame),) if "truth" in row else (),
         voxel_size=_voxel_size(row, where),
         channel=row["channel"],
-        diameter=row.get("diameter"),
+        diameter=_diameter(row["diameter"], where) if "diameter" in row else None,
     )
+
+
+def _diameter(text: str, where: str) -> Diameter:
+    """What the column `diameter` says, which is of the form that the schema allows."""
+    if text in ("auto", "null"):
+        return text
+    value, _, unit = text.partition(" ")
+    if not 0 < float(value) < math.inf:
+        allowed = schema("samples")["properties"]["diameter"]["$comment"]
+        raise SettingsError(
+            f"{where}diameter is {text!r}; allowed is {allowed}: correct it, or leave it empty"
+        )
+    return {unit or "um": float(value)}
 
 
 def _known(path: str) -> object:
@@ -551,17 +571,21 @@ def check_track(config: dict) -> None:
         )
 
 
-def diameter(config: dict, sample: Sample) -> float | None:
-    """Typical diameter (um) to which a sample's image is scaled before it is predicted."""
-    if sample.landscape:
+def diameter(config: dict, sample: Sample) -> Diameter | None:
+    """Typical diameter to which a sample's image is scaled before it is predicted.
+
+    `{"um": ...}`, `{"voxel": ...}`, "auto" if it is to be estimated, or None for an image that is
+    taken as it is, or not predicted.
+    """
+    if sample.landscape or sample.diameter == "null":
         return None
     return sample.diameter or config["predict"]["diameter"]
 
 
 def needs_voxel_size(config: dict, sample: Sample) -> bool:
     """Whether the image must say how large a voxel is, since a length in um came."""
-    lengths = (config["segment"]["sigma"], config["measure"]["ring"])
-    in_um = diameter(config, sample) is not None or any("um" in (it or {}) for it in lengths)
+    lengths = (diameter(config, sample), config["segment"]["sigma"], config["measure"]["ring"])
+    in_um = any(isinstance(length, dict) and "um" in length for length in lengths)
     in_um = in_um or "um3" in (config["measure"]["size_range"] or {})
     return (in_um or config["track"] is not None) and sample.voxel_size is None
 
@@ -586,6 +610,7 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
             listings(sample.landscape),
             [part[1:] for part in sample.image if part[1:] != (None, None)],
         ],
+        "estimate_diameter": [],
         "predict": [
             chosen.get("diameter"),
             None if sample.landscape else card["sha256"],
@@ -645,6 +670,7 @@ def _words(parameter: object) -> str:
     """A parameter as the report says it; of one with a unit, the values and the unit."""
     if isinstance(parameter, dict) and len(parameter) == 1:
         ((unit, values),) = parameter.items()
-        if isinstance(values, list) and None not in values:
+        values = values if isinstance(values, list) else [values]
+        if None not in values:
             return f"{' x '.join(f'{value:g}' for value in values)} {unit}"
     return json.dumps(parameter) if isinstance(parameter, dict | list) else str(parameter)

@@ -12,8 +12,7 @@ from .dataset import LabelledImage
 from .evaluate import match, scores
 from .geometry import Box
 from .networks import Network
-from .predict import ONE, Channel, choose_level, predict
-from .pyramid import level_factors
+from .predict import ONE, channel_of_levels, predict
 from .resample import model_grid
 from .watershed import watershed
 
@@ -42,20 +41,11 @@ def landscape_of(
         stride=net.stride,
         dimensions=net.dimensions,
     )
-    # An ingested image has no levels below these.
-    levels = dict(picture.levels[: len(level_factors(shape, picture.voxel_size))])
-    factors = list(levels)[choose_level(list(levels), grid.scale)]
-    channel = Channel(
-        read=lambda _, box: levels[factors][box.slices],
-        shape=levels[factors].shape,
-        factors=factors,
-        limits=(0.0, 1.0),
-    )
     device = next(net.parameters()).device
     values = predict(
         0,
         Box((0, 0, 0), shape),
-        channel=channel,
+        channel=channel_of_levels(picture.levels, grid.scale),
         grid=grid,
         network=net,
         device=device,

@@ -16,14 +16,19 @@ computing overlap.
 
 A network of 2D takes a volume plane by plane: along z a window is one plane without halo.
 
-Limits: a 2D network reads a level of the pyramid that keeps all planes, so of an isotropic volume
-the finest, and then cells much larger than its own are sampled without smoothing. Equality to the
-last bit holds for one model of CPU or GPU and one version of torch; others may round differently.
+Linear interpolation does not smooth. So where cells are much larger than those of the model, the
+image is read from the pyramid level that fits, and where the pyramid has none (an image that is
+small, or planes to be kept while the pyramid halves them too), means of blocks are made of the
+voxels as they are read: the values that such a level would have.
+
+Limits: equality to the last bit holds for one model of CPU or GPU and one version of torch; others
+may round differently.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import floor, log2, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +37,7 @@ import torch
 from .geometry import Box, Triple
 from .intensity import normalise
 from .networks import Network
+from .pyramid import halve, level_shape
 from .resample import ModelGrid, interpolate, positions
 from .store import open_array, read
 
@@ -86,6 +92,34 @@ def ideal_scale(
     return tuple(size * nominal_diameter / diameter for size in voxel_size)
 
 
+def scale_of(
+    *,
+    um: float | None = None,
+    voxel: float | None = None,
+    voxel_size: tuple[float, float, float] | None,
+    nominal_diameter: float,
+) -> tuple[float, float, float]:
+    """Model voxels per image voxel for a diameter in um, or in voxels along y and x.
+
+    Parameters
+    ----------
+    um, voxel : float, optional
+        Typical diameter of a cell, in one of the two units; neither takes the image as it is.
+    voxel_size : tuple of float or None
+        (z, y, x) in um, needed for a diameter in um; cubes if not known.
+    nominal_diameter : float
+        See `ideal_scale`.
+
+    Returns
+    -------
+    tuple of float
+    """
+    size = voxel_size or (1.0, 1.0, 1.0)
+    if voxel is not None:
+        um = voxel * sqrt(size[1] * size[2])
+    return ideal_scale(size, um, nominal_diameter)
+
+
 def choose_level(factors: list[Triple], scale: tuple[float, float, float]) -> int:
     """The coarsest pyramid level that is nowhere coarser than the model's grid.
 
@@ -128,14 +162,78 @@ def channel_of(
     -------
     Channel
     """
-    factors = [tuple(level) for level in summary["levels"]]
-    level = choose_level(factors, scale)
+    level = choose_level([tuple(level) for level in summary["levels"]], scale)
+    return coarsened(channel_at_level(store, summary, number, level), scale)
+
+
+def channel_at_level(store: Path, summary: dict, number: int, level: int) -> Channel:
+    """A channel of an ingested image at a level of its pyramid; see `channel_of`."""
     array = open_array(store / str(level))
     return Channel(
         read=lambda frame, box: read(array, box, (frame, number)[5 - array.ndim :]),
         shape=array.shape[-3:],
-        factors=factors[level],
+        factors=tuple(summary["levels"][level]),
         limits=tuple(summary["channels"][number]["limits"]),
+    )
+
+
+def channel_of_levels(
+    levels: list[tuple[Triple, np.ndarray]], scale: tuple[float, float, float]
+) -> Channel:
+    """A channel whose levels are in memory, at the one that fits a scale.
+
+    Parameters
+    ----------
+    levels : list of (factors, ndarray, (z, y, x))
+        Normalised, finest level first.
+    scale : tuple of float
+        Model voxels per voxel of the image.
+
+    Returns
+    -------
+    Channel
+    """
+    factors, image = levels[choose_level([f for f, _ in levels], scale)]
+    in_memory = Channel(
+        read=lambda _, box: image[box.slices], shape=image.shape, factors=factors, limits=(0.0, 1.0)
+    )
+    return coarsened(in_memory, scale)
+
+
+def coarsened(channel: Channel, scale: tuple[float, float, float]) -> Channel:
+    """A channel at the level that fits a scale, made of a finer one as it is read.
+
+    Parameters
+    ----------
+    channel : Channel
+        At the level that `choose_level` names.
+    scale : tuple of float
+        Model voxels per voxel of the image.
+
+    Returns
+    -------
+    Channel
+        Of the means of blocks, as `pyramid.halve` makes them; the given one where it fits.
+    """
+    n_halvings = [max(0, floor(-log2(f * s))) for f, s in zip(channel.factors, scale, strict=True)]
+    if not any(n_halvings):
+        return channel
+    blocks = tuple(2**n for n in n_halvings)
+
+    def read_means(frame: int, box: Box) -> np.ndarray:
+        # Blocks begin at multiples of their edges, so that a box changes no mean.
+        start = tuple(a * b for a, b in zip(box.start, blocks, strict=True))
+        ends = zip(box.stop, blocks, channel.shape, strict=True)
+        volume = channel.read(frame, Box(start, tuple(min(a * b, n) for a, b, n in ends)))
+        for i in range(max(n_halvings)):
+            volume = halve(volume, tuple(2 if i < n else 1 for n in n_halvings))
+        return volume
+
+    return Channel(
+        read=read_means,
+        shape=level_shape(channel.shape, blocks),
+        factors=tuple(f * b for f, b in zip(channel.factors, blocks, strict=True)),
+        limits=channel.limits,
     )
 
 
@@ -175,17 +273,11 @@ def predict(
     ndarray of uint16, of the shard's shape
         The landscape; `ONE` means 1.
     """
-    # An algorithm chosen by timing, or with sums in any order, would not give equal windows.
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
     landscape = np.empty(shard.shape, np.uint16)
-    axes = np.array([axis >= 3 - network.dimensions for axis in range(3)], int)
-    margins, pads = MARGIN * axes, (network.stride + network.halo) * axes
+    margins = [MARGIN if axis >= 3 - network.dimensions else 0 for axis in range(3)]
 
     def do(first: Triple, voxels: Box) -> None:
-        window = _window(channel, frame, first, grid, pads)
-        core = _run(network, window, device)
+        core = wide_core(frame, first, channel=channel, grid=grid, network=network, device=device)
         at = [
             positions(a, b, 1 / s).seen_from(f - margin)
             for a, b, s, f, margin in zip(
@@ -199,6 +291,40 @@ def predict(
         for done in [pool.submit(do, *window) for window in grid.window_boxes(shard)]:
             done.result()
     return landscape
+
+
+def wide_core(
+    frame: int,
+    first: Triple,
+    *,
+    channel: Channel,
+    grid: ModelGrid,
+    network: Network,
+    device: torch.device,
+) -> np.ndarray:
+    """The landscape of one window on the model's own grid.
+
+    Parameters
+    ----------
+    frame : int
+    first : tuple of int
+        The first voxel of the window's core, in model voxels.
+    channel, grid, network, device
+        See `predict`.
+
+    Returns
+    -------
+    ndarray of float32, (z, y, x)
+        The core and, along the network's axes, `MARGIN` voxels more on all sides.
+    """
+    # An algorithm chosen by timing, or with sums in any order, would not give equal windows.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    pads = tuple(
+        network.stride + network.halo if axis >= 3 - network.dimensions else 0 for axis in range(3)
+    )
+    return _run(network, _window(channel, frame, first, grid, pads), device)
 
 
 def _window(
