@@ -2,21 +2,19 @@
 
 import numpy as np
 import pytest
-import torch
 
 from mosaicell import choice
 from mosaicell.choice import IOUS, choose, landscape_of, look, scores_of
 from mosaicell.distance import normalised_distance
 from mosaicell.networks import NETWORKS
+from test_networks import random_network
 from test_volumes import picture
 
 
 @pytest.mark.parametrize("task", NETWORKS)
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_a_validation_image_is_predicted_on_its_own_voxels_at_any_scale(dimensions, task):
-    torch.manual_seed(0)
-    top = {"top_channels": (4, 4)} if task == "distance_three_class" else {}
-    net = NETWORKS[task](channels=(8, 8), dimensions=dimensions, **top).eval()
+    net = random_network(task, dimensions)
     for nominal in (4.0, 9.0, 20.0):
         one, two = (
             landscape_of(
