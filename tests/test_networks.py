@@ -10,10 +10,16 @@ from mosaicell.unet import NORMALISATION
 EDGE = 56  # voxels
 
 
-@pytest.fixture(params=[(task, n) for task in NETWORKS for n in (2, 3)], ids=str)
-def net(request):
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def random_network(task, dimensions):
     """A network with random weights whose output varies."""
-    task, dimensions = request.param
     torch.manual_seed(0)
     top = {"top_channels": (4, 6)} if task == "distance_three_class" else {}
     net = NETWORKS[task](channels=(4, 6), dimensions=dimensions, **top)
@@ -26,6 +32,11 @@ def net(request):
         if task != "distance":
             last.heads[0].bias[1] += 2  # so that some voxels are cells
     return net.eval()
+
+
+@pytest.fixture(params=[(task, n) for task in NETWORKS for n in (2, 3)], ids=str)
+def net(request):
+    return random_network(*request.param)
 
 
 def volume(net, edge, seed=1):
