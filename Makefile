@@ -1,6 +1,7 @@
 # make demo: set-up and the main job on the demo data.  make test: set-up and all tests
 # but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root;
 # with accounting: slurmdbd, mariadb-server-core, mariadb-client-core).
+# make test-scores: our scores are those of other libraries, in an environment of their own.
 # make test-trackers: other programs read what we write; sets up an environment for each that needs one.
 # make bench: the figures of the README: scores of the demo, the watershed and measuring against
 # their peers, on a GPU if there is one, and stitching at scale.
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := results/demo
 
-.PHONY: setup demo test test-slurm test-trackers bench bench-watershed bench-measure clean
+.PHONY: setup demo test test-slurm test-trackers test-scores bench bench-watershed bench-measure clean
 
 setup: .venv/ready
 
@@ -52,11 +53,19 @@ docs/columns.md: setup workflow/mosaicell/columns.py
 	$(BIN)/python -c 'from mosaicell.columns import markdown; print(markdown(), end="")' > $@
 
 test: setup
-	$(BIN)/python -m pytest -m 'not slurm and not trackers' --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest -m 'not slurm and not trackers and not scores' --numprocesses auto --dist worksteal
 
 # Skipped, with the reason, where SLURM is not installed.
 test-slurm: setup
 	$(BIN)/python -m pytest -m slurm
+
+test-scores: setup .venv-scores/ready
+	$(BIN)/python -m pytest -m scores
+
+.venv-scores/ready: tests/scores/peers.txt
+	@$(PYTHON) -m venv .venv-scores
+	@.venv-scores/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
 
 # -j3 sets up the three environments side by side.
 test-trackers: .venv-trackers/ready .venv-btrack/ready .venv-ultrack/ready

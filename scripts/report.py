@@ -13,6 +13,8 @@ from mosaicell.progress import logged
 from mosaicell.provenance import code_state
 from mosaicell.records import Records, read_job_record, reopening
 from mosaicell.report.page import report
+from mosaicell.report.truth import Truth
+from mosaicell.sources import open_parts
 from mosaicell.store import open_array, read_json, write_file
 from mosaicell.table import Table
 
@@ -43,13 +45,18 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         estimate = read_job_record(snakemake.input.estimate)
         facts["Parameters"]["diameter"] = f"auto: {words.estimate(estimate)}"
     facts["Versions"]["git commit"] = code_state() or "none: not a git checkout"
+    truth = None
     if snakemake.input.scores:
-        with reopening(Path(snakemake.input.scores)):
-            found = read_json(Path(snakemake.input.scores))
-        facts["Scores against the truth"] = {
-            name: f"{value:.3f}" if isinstance(value, float) else str(value)
-            for name, value in found.items()
-        }
+        true, scored = open_parts(snakemake.params.truth), Path(snakemake.input.scores)
+
+        def matches(columns: list[str]) -> Iterator[pd.DataFrame]:
+            with reopening(scored):
+                for group in Table(Path(snakemake.input.matches)).groups(columns):
+                    yield group.to_pandas()
+
+        with reopening(scored):
+            scores = read_json(scored)
+        truth = Truth(lambda frame, box: true.read(frame, 0, box), matches, scores)
     timings, names = [], ["evaluate_truth", "evaluate", "report"]
     for stage, paths in snakemake.params.benchmarks.items():
         names += [Path(path).stem for path in paths]
@@ -76,6 +83,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         timings=timings,
         attempts={name: read_attempts(logs / f"{name}.log") for name in names},
         num_cells=result["num_cells"] if summary["frames"] else None,
+        truth=truth,
         reading_image=reading_image,
         reading_labels=reading_labels,
     )

@@ -48,6 +48,7 @@ KEYS = [
     ("measure.size_range", {"um3": [50, None]}, CHECK_MEASURE),
     ("measure.texture", 8, CHECK_MEASURE),
     ("measure.plugins", {"mine": "numpy:shape"}, CHECK_MEASURE),
+    ("evaluate.shapes", "thin", set()),
     ("export", ["geff"], {"export"}),
     ("track", {"max_distance": 3}, {"track", "track_export"}),
     ("train.data", None, set()),

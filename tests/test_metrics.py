@@ -6,10 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mosaicell.evaluate import overlaps
-from mosaicell.metrics import IOUS, metrics
+from mosaicell.columns import SCORES, SUMMARY
+from mosaicell.evaluate import joined, overlaps
+from mosaicell.metrics import IOUS, metrics, score_rows, summary_rows
 
 small = arrays.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 4))
+
+
+def shares(labels, truth):
+    """The scores without counts of cells, and without the mean IoU of matches, which have none."""
+    found = metrics(overlaps([(labels, truth)]))
+    counts = ("true_positives", "false_positives", "false_negatives", "mean_matched_iou")
+    return {name: value for name, value in found.items() if not name.startswith(counts)}
 
 
 def masks(labels):
@@ -77,14 +85,14 @@ def test_the_scores_are_those_of_plain_loops_over_masks(labels, truth):
 
 @given(small.filter(np.any))
 def test_the_truth_itself_has_all_scores_at_their_best(truth):
-    found = metrics(overlaps([(truth, truth)]))
+    found = shares(truth, truth)
     worst = {"split_rate", "merge_rate", "duplicates", "count_error"}
     assert all(value == (0 if name in worst else 1) for name, value in found.items())
 
 
 @pytest.mark.parametrize(("labels", "best"), [([[0, 0]], 1), ([[0, 3]], 0)])
 def test_where_there_is_nothing_to_find_nothing_is_to_be_found(labels, best):
-    found = metrics(overlaps([(np.array(labels), np.zeros((1, 2), int))]))
+    found = shares(np.array(labels), np.zeros((1, 2), int))
     assert np.isnan(found.pop("count_error"))
     for name, value in found.items():
         assert value == (0 if name in ("split_rate", "merge_rate", "duplicates") else best), name
@@ -124,3 +132,42 @@ def test_a_higher_demand_never_scores_higher(labels, truth):
     for name in ("precision", "recall", "f1", "ap"):
         values = [found[f"{name}_{iou:g}"] for iou in IOUS]
         assert values == sorted(values, reverse=True)
+
+
+@given(small, small)
+def test_counts_at_each_iou_make_the_shares(labels, truth):
+    found = metrics(overlaps([(labels, truth)]))
+    for iou in IOUS:
+        hits, extra, missed = (
+            found[f"{name}_{iou:g}"]
+            for name in ("true_positives", "false_positives", "false_negatives")
+        )
+        assert hits + extra == len(masks(labels))
+        assert hits + missed == len(masks(truth))
+        if hits + extra + missed:
+            assert found[f"ap_{iou:g}"] == hits / (hits + extra + missed)
+
+
+def test_scores_become_rows_with_the_threshold_beside_the_name():
+    rows = score_rows({"f1": 0.5, "ap_0.75": 0.25, "cldice_f1_0.1": 1.0, "count_error": np.nan})
+    assert list(rows) == [column.name for column in SCORES]
+    assert rows["score"].tolist() == ["f1", "ap", "cldice_f1", "count_error"]
+    np.testing.assert_array_equal(rows["threshold"], [np.nan, 0.75, 0.1, np.nan])
+    np.testing.assert_array_equal(rows["value"], [0.5, 0.25, 1, np.nan])
+
+
+@given(st.lists(st.tuples(small, small), min_size=1, max_size=3))
+def test_pooled_scores_are_those_of_all_cells_together(pairs):
+    samples = [overlaps([pair]) for pair in pairs]
+    rows = summary_rows([score_rows(metrics(found)) for found in samples])
+    assert list(rows) == [column.name for column in SUMMARY]
+    together = score_rows(metrics(joined(samples)))
+    np.testing.assert_array_equal(rows["score"], together["score"])
+    is_pooled = ~np.isnan(rows["pooled"])
+    np.testing.assert_allclose(rows["pooled"][is_pooled], together["value"][is_pooled])
+    counted = {"true_positives", "false_positives", "false_negatives"}
+    assert set(rows["score"][is_pooled]) == counted | {"precision", "recall", "f1", "ap"}
+    means = np.array([score_rows(metrics(found))["value"] for found in samples]).mean(axis=0)
+    known = rows["num_samples"] == len(pairs)
+    np.testing.assert_allclose(rows["mean"][known], means[known])
+    assert np.isnan(rows["mean"][rows["num_samples"] == 0]).all()

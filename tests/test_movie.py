@@ -81,7 +81,9 @@ def runs(request, tmp_path_factory):
     results = []
     for name, (tile, jobs) in TILINGS.items():
         (folder / name).mkdir()
-        run(folder / name, configured(folder / name, row, tile=tile, jobs=jobs, segment=CHOSEN))
+        thin = {"evaluate": {"shapes": "thin"}}
+        config = configured(folder / name, row, tile=tile, jobs=jobs, segment=CHOSEN, **thin)
+        run(folder / name, config)
         results.append(folder / name / "results")
     return results, tifffile.imread(row["landscape"]).reshape(-1, *SHAPES[request.param])
 
@@ -98,6 +100,9 @@ def table(results, name):
 def test_labels_and_tables_of_a_movie_are_byte_identical_for_any_tiles_and_jobs(runs):
     first, second = (products(results.parent, "a") for results in runs[0])
     assert first == second
+    for name in ("scores.json", "scores.parquet", "matches.parquet"):
+        first, second = ((results / "a" / name).read_bytes() for results in runs[0])
+        assert first == second, name
 
 
 def test_the_labels_of_a_movie_are_those_of_the_whole_array(runs, labels):
@@ -170,6 +175,14 @@ def test_a_movie_is_scored_frame_by_frame_and_shown_in_a_report(runs):
     scores = json.loads((results / "a/scores.json").read_text())
     assert scores["f1"] == scores["mean_matched_iou"] == 1
     assert scores["true_positives"] == len(table(results, "cells"))
+    assert scores["cldice_f1"] == scores["cldice_coverage"] == 1
+    matches, cells = table(results, "matches"), table(results, "cells")
+    assert set(matches["kind"]) == {"matched"}
+    of_side = [matches[matches["side"] == side] for side in ("true", "found")]
+    for rows in of_side:
+        np.testing.assert_array_equal(rows["frame"], cells["frame"])
+        np.testing.assert_array_equal(rows["num_voxels"], cells["num_voxels"])
+    np.testing.assert_array_equal(of_side[1]["label"], cells["label"])
     page = (results / "a/report.html").read_text()
     Page(page)
     names = re.findall(' id="([^"]+)"', page)
@@ -373,7 +386,8 @@ def test_the_same_label_in_two_frames_is_two_cells(movies):
     frames = [overlaps([pair]) for pair in zip(*movies, strict=True)]
     numbered = movies + 4 * (movies > 0) * np.arange(3)[:, None, None, None]
     whole = overlaps([tuple(numbered)])
-    for name, values in vars(joined(frames)).items():
+    for name in ("size", "true_size", "row", "column", "shared"):
+        values = getattr(joined(frames), name)
         np.testing.assert_array_equal(np.sort(values), np.sort(getattr(whole, name)), name)
     assert metrics(joined(frames)) == pytest.approx(metrics(whole), nan_ok=True)
     for name, values in vars(joined(frames[:1])).items():

@@ -75,7 +75,7 @@ def stored(path, array: np.ndarray, *, steps=((1, 1, 1),)) -> list:
                 dtype=level.dtype,
                 chunks=chunks,
                 shards=chunks,
-                dimension_names=("c", "z", "y", "x")[-level.ndim :],
+                dimension_names=("t", "c", "z", "y", "x")[-level.ndim :],
             )
         )
         levels[-1][...] = level

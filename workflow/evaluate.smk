@@ -29,12 +29,14 @@ rule evaluate:
         truth=paths("truth"),
         code=code("evaluate"),
     output:
-        report(
+        scores=report(
             SCORES,
             caption="report/scores.rst",
             category="Scores",
             labels={"sample": "{sample}"},
         ),
+        table=SCORE_TABLE,
+        matches=MATCHES,
     log:
         WORK / "logs/evaluate.log",
     conda:
@@ -44,5 +46,23 @@ rule evaluate:
         runtime=runtime("evaluate"),
     params:
         truth=of_sample("truth"),
+        shapes=config["evaluate"]["shapes"],
     script:
         "../scripts/evaluate.py"
+
+
+rule scores:
+    input:
+        scores=expand(SCORE_TABLE, sample=[name for name in SAMPLES if SAMPLES[name].truth]),
+        code=code("scores"),
+    output:
+        RESULTS / "scores.parquet",
+    log:
+        RESULTS / "work/scores.log",
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=memory("scores"),
+        runtime=runtime("scores"),
+    script:
+        "../scripts/scores.py"

@@ -8,6 +8,7 @@ rule report:
         written=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
         estimate=estimated_diameter,
         scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
+        matches=lambda wildcards: MATCHES if SAMPLES[wildcards.sample].truth else [],
         code=code("report"),
         template=str(settings.SCHEMAS.parent / "mosaicell" / "report" / "page.html.j2"),
     output:
@@ -27,6 +28,7 @@ rule report:
     params:
         sample="{sample}",
         channel=of_sample("channel"),
+        truth=of_sample("truth"),
         facts=lambda wildcards: settings.facts(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
         benchmarks=lambda wildcards: benchmarks(wildcards.sample),
     script:

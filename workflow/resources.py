@@ -44,7 +44,7 @@ VOXELS_PER_SMALL_CELL = 100
 # Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py).
 BYTES_PER_CELL = {
     "stitch": 100,
-    "evaluate": 500,
+    "evaluate": 1500,  # true ones and found ones, with their rows in the table of matches
     "export": 500,
     "track": 15000,  # with some thousand cells a frame; laptrack's distances grow with their square
     "track_export": 500,
@@ -285,7 +285,7 @@ def _per_thread(stage: str, load: Load) -> int:
         crop = 3 * tile * (8 + channels * load.itemsize + load.landscape_itemsize + smoothed)
         return crop + _bytes_of_rows(load, tile // VOXELS_PER_SMALL_CELL)
     if stage == "evaluate":
-        return 40 * shard
+        return 55 * shard
     if stage in ("export", "track_export"):
         return 16 * BLOCK_VOXELS
     return 0
@@ -336,6 +336,6 @@ def runtime(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
     if stage in SPEEDS and load.shape:
         needed = seconds(stage, load, threads=threads, gpu=True)
         minutes = LEAST_MINUTES + ceil(CAUTION * needed / 60)
-    elif stage in ("evaluate_truth", "check_measure"):
+    elif stage in ("evaluate_truth", "check_measure", "scores"):
         minutes = LEAST_MINUTES
     return minutes * 2 ** (attempt - 1)

@@ -179,6 +179,26 @@ FRAMES = [
     Column("num_cells", "", "cells of the frame, 0 if there are none"),
     Column("num_voxels", "voxel", "voxels of all its cells"),
 ]
+SCORES = [
+    Column("score", "", "its name; config/README.md says what each is"),
+    Column(
+        "threshold",
+        "",
+        "IoU from which a pair matches (clDice above which it does, for scores of centre lines); "
+        "null for scores that need none",
+    ),
+    Column("value", "", "the score"),
+]
+SUMMARY = [
+    *SCORES[:2],
+    Column("num_samples", "", "samples that have the score"),
+    Column("mean", "", "of the samples' scores"),
+    Column(
+        "pooled",
+        "",
+        "of all cells as if they were of one sample; null for scores that are not made of counts",
+    ),
+]
 TRACKS = [
     Column("label", "", "of the cell, in cells.parquet and in the label image"),
     Column("track_id", "", "number of the track, from 1; a track ends where its cell divides"),
@@ -186,6 +206,34 @@ TRACKS = [
     Column("parent_track_id", "", "the track that divided into this one; 0: none"),
     Column("previous_label", "", "the cell to which this one is linked back; 0: none"),
 ]
+
+
+def match_columns(score: str) -> list[Column]:
+    """The columns of the table of matches; the score is `iou` or `cldice`."""
+    means = {
+        "iou": "intersection over union of both",
+        "cldice": "clDice of both: how far the centre line of each runs through the other",
+    }
+    return [
+        Column("side", "", "`true`: a cell of the truth; `found`: one of the label image"),
+        Column("label", "", "of the cell on its side"),
+        Column(
+            "kind",
+            "",
+            f"`matched` ({score} of at least 0.5, one to one), `split` (in several found cells), "
+            "`merged` (with others into one), `missed` (true, and nothing fits it), `invented` "
+            "(found, and nothing fits it)",
+        ),
+        Column(
+            "other_label",
+            "",
+            f"of its match on the other side, or else of the cell of the highest {score}; 0: none",
+        ),
+        Column(score, "", means[score]),
+        Column("num_voxels", "voxel", "number of voxels"),
+        *_of_axes("bbox_min", "voxel", "first voxel of the bounding box"),
+        *_of_axes("bbox_max", "voxel", "last voxel of the bounding box, plus one"),
+    ]
 
 
 def _of_channel(channel: int | str) -> list[Column]:
@@ -304,6 +352,17 @@ def markdown() -> str:
         "## `tracks.parquet`",
         "One row a cell, by ascending frame and label, if `track` is set.",
         _table([*KEYS, *TRACKS]),
+        "## `matches.parquet`",
+        "One row a cell of either side, by ascending frame, true cells before found ones, by "
+        "ascending\nlabel, if the sample sheet names true cells. With `evaluate.shapes: thin` "
+        "there is `cldice` in\nplace of `iou`.",
+        _table([*KEYS, *match_columns("iou")]),
+        "## `scores.parquet`",
+        "One row a score, if the sample sheet names true cells.",
+        _table([*KEYS[:1], *SCORES]),
+        "## `results/scores.parquet`",
+        "One row a score, over all samples with true cells: `snakemake --cores all scores`.",
+        _table(SUMMARY),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -3,7 +3,7 @@
 Idea: a predicted and a true instance match if their intersection over union (IoU) reaches a
 threshold, and each instance matches at most once.
 
-1. Overlaps: the pairs of labels that share voxels, with counts, from one sort of the voxels.
+1. Overlaps: the pairs of labels that share voxels, with counts, from the runs of equal voxels.
 2. Pairs whose IoU reaches the threshold; a pair whose two instances have no other such pair is
    a match. From IoU > 0.5 on there are no others.
 3. Among the rest, the matching with the most pairs, and of those the one with the largest sum of
@@ -14,10 +14,13 @@ and less on volumes of up to some 10,000 instances.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from math import prod
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+
+from .geometry import Triple
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Overlaps:
         Predicted and true instance of each pair that shares voxels.
     shared : ndarray of int64, (k,)
         Number of voxels that they share.
+    label : ndarray of int64, (n,)
+    true_label : ndarray of int64, (m,)
+    box : ndarray of int64, (n, 6)
+        Bounding boxes: first voxel (z, y, x), and last voxel plus one.
+    true_box : ndarray of int64, (m, 6)
     """
 
     size: np.ndarray
@@ -40,6 +48,10 @@ class Overlaps:
     row: np.ndarray
     column: np.ndarray
     shared: np.ndarray
+    label: np.ndarray
+    true_label: np.ndarray
+    box: np.ndarray
+    true_box: np.ndarray
 
     @property
     def iou(self) -> np.ndarray:
@@ -47,13 +59,14 @@ class Overlaps:
         return self.shared / (self.size[self.row] + self.true_size[self.column] - self.shared)
 
 
-def overlaps(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Overlaps:
+def overlaps(parts: Iterable[tuple]) -> Overlaps:
     """Count the voxels that instances share, in a volume of which only a part is in memory.
 
     Parameters
     ----------
-    parts : iterable of (labels, truth)
-        Arrays of integers, 0 for background; together they cover the volume once.
+    parts : iterable of (labels, truth) or (labels, truth, origin)
+        Arrays of integers, 0 for background; together they cover the volume once. The origin is
+        the position (z, y, x) of a part's first voxel, for the bounding boxes.
 
     Returns
     -------
@@ -61,45 +74,104 @@ def overlaps(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Overlaps:
         Instances by ascending label.
     """
     pairs, counts = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
-    for labels, truth in parts:
-        seen = (labels != 0) | (truth != 0)  # most voxels are background in both: no instance's
-        ids, row = np.unique(labels[seen], return_inverse=True)
-        true_ids, column = np.unique(truth[seen], return_inverse=True)
-        packed = row.astype(np.int64) * max(1, len(true_ids)) + column
-        packed, count = np.unique(packed, return_counts=True)
-        row, column = np.divmod(packed, max(1, len(true_ids)))
-        pairs.append(np.stack((ids[row], true_ids[column]), -1).astype(np.int64))
-        counts.append(count)
-    pair, where = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
-    shared = np.zeros(len(pair), np.int64)
-    np.add.at(shared, where, np.concatenate(counts))
+    boxes = [np.empty((0, 6), np.int64)]
+    for labels, truth, *origin in parts:
+        pair, count, box = _runs(labels, truth, *origin)
+        pair, where = _unique_pairs(pair)
+        pairs.append(pair)
+        counts.append(_sums(count, where, len(pair)))
+        boxes.append(_united(box, where, len(pair)))
+    pair, where = _unique_pairs(np.concatenate(pairs))
+    shared = _sums(np.concatenate(counts), where, len(pair))
+    box = _united(np.concatenate(boxes), where, len(pair))
     inside = (pair != 0).all(-1)
-    size, row = _instances(pair[:, 0], shared, inside)
-    true_size, column = _instances(pair[:, 1], shared, inside)
-    return Overlaps(size, true_size, row, column, shared[inside])
+    label, size, of_label, row = _instances(pair[:, 0], shared, box, inside)
+    true_label, true_size, of_true, column = _instances(pair[:, 1], shared, box, inside)
+    return Overlaps(
+        size, true_size, row, column, shared[inside], label, true_label, of_label, of_true
+    )
 
 
 def joined(frames: Iterable[Overlaps]) -> Overlaps:
-    """The overlaps of all frames; the same label in two frames is two instances."""
+    """The overlaps (or centre lines) of all frames; the same label in two frames is two instances.
+
+    Parameters
+    ----------
+    frames : iterable of Overlaps, or of Centerlines
+        At least one.
+
+    Returns
+    -------
+    Overlaps or Centerlines
+    """
     n = m = 0
-    columns = [[np.empty(0, np.int64)] for _ in fields(Overlaps)]
+    shifted = []
     for frame in frames:
-        shifted = (frame.size, frame.true_size, frame.row + n, frame.column + m, frame.shared)
-        for column, values in zip(columns, shifted, strict=True):
-            column.append(values)
+        shifted.append(replace(frame, row=frame.row + n, column=frame.column + m))
         n, m = n + len(frame.size), m + len(frame.true_size)
-    return Overlaps(*map(np.concatenate, columns))
+    kind = type(shifted[0])
+    names = [field.name for field in fields(kind)]
+    return kind(*(np.concatenate([getattr(f, name) for f in shifted]) for name in names))
+
+
+def _runs(
+    labels: np.ndarray, truth: np.ndarray, origin: Triple = (0, 0, 0)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs of voxels along x that are of one pair of labels: the pairs, lengths and boxes.
+
+    Most voxels are background in both: these are no instance's.
+    """
+    shape = (1,) * (3 - labels.ndim) + labels.shape
+    shape = (prod(shape[:-2]), *shape[-2:])
+    labels, truth = labels.reshape(shape), truth.reshape(shape)
+    begins = np.ones(labels.shape, bool)
+    begins[..., 1:] = labels[..., 1:] != labels[..., :-1]
+    begins[..., 1:] |= truth[..., 1:] != truth[..., :-1]
+    begin = np.flatnonzero(begins)
+    length = np.diff(begin, append=labels.size)
+    pair = np.stack((labels[begins], truth[begins]), -1).astype(np.int64)
+    seen = (pair != 0).any(-1)
+    pair, length = pair[seen], length[seen]
+    start = np.stack(np.unravel_index(begin[seen], labels.shape), -1) + np.asarray(origin)
+    stop = start + 1
+    stop[:, 2] += length - 1
+    return pair, length, np.concatenate((start, stop), -1)
+
+
+def _unique_pairs(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different pairs in order, and which of them each one is."""
+    ids, row = np.unique(pairs[:, 0], return_inverse=True)
+    true_ids, column = np.unique(pairs[:, 1], return_inverse=True)
+    packed, where = np.unique(row * max(1, len(true_ids)) + column, return_inverse=True)
+    row, column = np.divmod(packed, max(1, len(true_ids)))
+    return np.stack((ids[row], true_ids[column]), -1), where
+
+
+def _sums(counts: np.ndarray, where: np.ndarray, n: int) -> np.ndarray:
+    """The sums (int64) of the counts of each of n things."""
+    total = np.zeros(n, np.int64)
+    np.add.at(total, where, counts)
+    return total
+
+
+def _united(boxes: np.ndarray, where: np.ndarray, n: int) -> np.ndarray:
+    """The box (int64) around the boxes of each of n things."""
+    box = np.zeros((n, 6), np.int64)
+    box[:, :3] = np.iinfo(np.int64).max
+    np.minimum.at(box[:, :3], where, boxes[:, :3])
+    np.maximum.at(box[:, 3:], where, boxes[:, 3:])
+    return box
 
 
 def _instances(
-    ids: np.ndarray, shared: np.ndarray, inside: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes of one side's instances, and which of them those of the pairs inside are."""
-    known, where = np.unique(ids, return_inverse=True)
-    size = np.zeros(len(known), np.int64)
-    np.add.at(size, where, shared)
-    number = np.cumsum(known != 0) - 1
-    return size[known != 0], number[where[inside]]
+    ids: np.ndarray, shared: np.ndarray, boxes: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, sizes and boxes of one side's instances, and which those of the pairs inside are."""
+    label, where = np.unique(ids, return_inverse=True)
+    size, box = _sums(shared, where, len(label)), _united(boxes, where, len(label))
+    named = label != 0
+    number = np.cumsum(named) - 1
+    return label[named], size[named], box[named], number[where[inside]]
 
 
 def _assign(row: np.ndarray, column: np.ndarray, iou: np.ndarray) -> np.ndarray:
@@ -165,21 +237,26 @@ def match_overlaps(found: Overlaps, *, iou: float = 0.5) -> dict[str, float]:
     """
     if not 0 < iou <= 1:
         raise ValueError(f"iou is {iou}; allowed is above 0 and up to 1: use 0.5 if in doubt")
-    pair_iou = found.iou
-    good = pair_iou >= iou
-    row, column, pair_iou = found.row[good], found.column[good], pair_iou[good]
-    alone = np.ones(len(row), bool)
-    for side in (row, column):
-        _, where, count = np.unique(side, return_inverse=True, return_counts=True)
-        alone &= count[where] == 1
-    matched = pair_iou[alone]
-    if not alone.all():
-        chosen = _assign(row[~alone], column[~alone], pair_iou[~alone])
-        matched = np.r_[matched, pair_iou[~alone][chosen]]
+    matched = found.iou[matched_pairs(found, iou=iou)]
     n = len(matched)
     return scores(n, len(found.size) - n, len(found.true_size) - n) | {
         "mean_matched_iou": float(matched.mean()) if n else 0.0
     }
+
+
+def matched_pairs(found: Overlaps, *, iou: float) -> np.ndarray:
+    """Numbers of the pairs (int64, ascending) that are matches at this IoU or more."""
+    good = np.flatnonzero(found.iou >= iou)
+    row, column = found.row[good], found.column[good]
+    alone = np.ones(len(good), bool)
+    for side in (row, column):
+        _, where, count = np.unique(side, return_inverse=True, return_counts=True)
+        alone &= count[where] == 1
+    matched, rest = good[alone], good[~alone]
+    if len(rest):
+        chosen = _assign(found.row[rest], found.column[rest], found.iou[rest])
+        matched = np.sort(np.r_[matched, rest[chosen]])
+    return matched
 
 
 def scores(true_positives: int, false_positives: int, false_negatives: int) -> dict[str, float]:

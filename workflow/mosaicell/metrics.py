@@ -7,14 +7,19 @@ they come from `evaluate.Overlaps` alone, and a volume of any size is scored sha
 2. `challenge`: SEG and DET of the Cell Tracking Challenge.
 3. `aggregated`: aggregated Jaccard index and panoptic quality.
 4. `errors`: true instances that were split or merged, predictions too many, the count.
+5. `score_rows`: scores by their names as rows of a table; `summary_rows`: those of many samples.
 
 Limits: one class of instances, and no instance within another.
 """
 
+import re
+from collections.abc import Mapping
+
 import numpy as np
 
-from .evaluate import Overlaps, match_overlaps
+from .evaluate import Overlaps, match_overlaps, scores
 
+COUNTS = ("true_positives", "false_positives", "false_negatives")
 IOUS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
 # Of the Cell Tracking Challenge: what it costs to correct by hand.
 COST_OF_SPLIT, COST_OF_MISSED, COST_OF_INVENTED = 5, 10, 1
@@ -37,7 +42,7 @@ def metrics(found: Overlaps) -> dict[str, float]:
 
 
 def at_iou(found: Overlaps) -> dict[str, float]:
-    """`precision`, `recall`, `f1` and `ap` at each of `IOUS`: `f1_0.5` and so on.
+    """Counts, `precision`, `recall`, `f1` and `ap` at each of `IOUS`: `f1_0.5` and so on.
 
     Average precision in the sense of the Data Science Bowl, true positives among all instances
     of either side (Caicedo et al. 2019, doi 10.1038/s41592-019-0612-7).
@@ -45,12 +50,15 @@ def at_iou(found: Overlaps) -> dict[str, float]:
     table = {}
     for iou in IOUS:
         counted = match_overlaps(found, iou=iou)
-        hits = counted["true_positives"]
-        either = hits + counted["false_positives"] + counted["false_negatives"]
-        values = {name: counted[name] for name in ("precision", "recall", "f1")}
-        values["ap"] = hits / either if either else 1.0
-        table |= {f"{name}_{iou:g}": value for name, value in values.items()}
+        table |= {f"{name}_{iou:g}": value for name, value in _with_ap(counted).items()}
     return table
+
+
+def _with_ap(counted: dict[str, float]) -> dict[str, float]:
+    """Counts and what `evaluate.scores` makes of them, and average precision."""
+    hits = counted["true_positives"]
+    either = hits + counted["false_positives"] + counted["false_negatives"]
+    return counted | {"ap": hits / either if either else 1.0}
 
 
 def challenge(found: Overlaps) -> dict[str, float]:
@@ -121,4 +129,63 @@ def errors(found: Overlaps) -> dict[str, float]:
         "merge_rate": float(holds[holds > 1].sum() / max(m, 1)),
         "duplicates": int(np.maximum(parts - 1, 0).sum()),
         "count_error": (n - m) / m if m else float("nan"),
+    }
+
+
+def score_rows(values: dict[str, float]) -> dict[str, np.ndarray]:
+    """Rows of the table of scores, one for each in their order.
+
+    Parameters
+    ----------
+    values : dict
+        By names; the threshold that a score was taken at stands at its end: `f1_0.5`.
+
+    Returns
+    -------
+    dict of str to ndarray, (n,)
+        See `columns.SCORES`. The threshold is NaN where there is none.
+
+    Examples
+    --------
+    >>> score_rows({"f1_0.5": 0.75, "det": 1.0})["threshold"]
+    array([0.5, nan])
+    """
+    named = [re.fullmatch(r"(\w+?)(?:_(\d\.\d+))?", name).groups("nan") for name in values]
+    return {
+        "score": np.array([name for name, _ in named], str),
+        "threshold": np.array([threshold for _, threshold in named], float),
+        "value": np.array(list(values.values()), float),
+    }
+
+
+def summary_rows(samples: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Rows of the summary of several samples, one for each score.
+
+    Parameters
+    ----------
+    samples : list of dict of ndarray, or of DataFrame
+        What `score_rows` gives for each, with the same scores in the same order; at least one.
+
+    Returns
+    -------
+    dict of str to ndarray, (n,)
+        See `columns.SUMMARY`. What is not known is NaN.
+    """
+    score, threshold = (np.asarray(samples[0][name]) for name in ("score", "threshold"))
+    values = np.array([found["value"] for found in samples], float)
+    known = ~np.isnan(values)
+    n = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0)
+    pooled = np.full(len(score), np.nan)
+    for iou in IOUS:
+        at = {name: k for k, name in enumerate(score) if threshold[k] == iou}
+        counts = (int(total[at[name]]) for name in COUNTS)
+        for name, value in _with_ap(scores(*counts)).items():
+            pooled[at[name]] = value
+    return {
+        "score": score,
+        "threshold": threshold,
+        "num_samples": n,
+        "mean": np.divide(total, n, where=n > 0, out=np.full(len(n), np.nan)),
+        "pooled": pooled,
     }

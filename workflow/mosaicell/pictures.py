@@ -7,14 +7,16 @@ labels where these have few pixels, so lines are thin and equally wide along eve
 
 Passes:
 1. `cut` reads a plane, `project` maximum projections, slab by slab: memory is bounded by
-   the picture and a slab, whatever the volume.
-2. `grey` brings intensities to 8 bits, `outlines` turns labels into coloured lines.
+   the picture and a slab, whatever the volume. `cut_alike` reads the same without levels.
+2. `grey` brings intensities to 8 bits, `outlines` turns labels into coloured lines, `tinted` into
+   lines and areas in the colours of classes.
 3. `inline` packs a picture into the text of a page.
 
 Limits: where projected cells overlap, the one with the highest label hides the others.
 """
 
 from base64 import b64encode
+from collections.abc import Callable
 
 import numpy as np
 import zarr
@@ -28,6 +30,7 @@ PROJECTION_PIXELS = 512
 OUTLINE_PIXELS = 1000
 SLAB_VOXELS = 2**22
 LOSSLESS_BYTES = 100_000
+TINT = 100  # opacity of an area, of 255
 
 # Ten colours that differ from each other and from every grey; none is dark.
 COLOURS = np.array(
@@ -92,6 +95,43 @@ def cut(
     shape = levels[k].shape[-3:]
     plane = min(index // factors[k][axis], shape[axis] - 1)
     return _plane(levels[k], Box((0, 0, 0), shape), axis, plane, leading, step)
+
+
+def cut_alike(
+    read_box: Callable[[Box], np.ndarray],
+    levels: list[zarr.Array],
+    factors: list[Triple],
+    *,
+    axis: int,
+    index: int,
+) -> np.ndarray:
+    """Read of a volume without levels the very voxels that `cut` reads of labels with levels.
+
+    Parameters
+    ----------
+    read_box : callable
+        Gives a box of the volume, (z, y, x).
+    levels, factors, axis, index
+        As for `cut`. A level of labels holds the first voxel of each block.
+
+    Returns
+    -------
+    ndarray, 2D
+    """
+    shape = levels[0].shape[-3:]
+    k, step = _level(levels, tuple({0, 1, 2} - {axis}), CUT_PIXELS)
+    steps = [s * f for s, f in zip(step, factors[k], strict=True)]
+    rows, columns = (other for other in range(3) if other != axis)
+    start, stop = [0, 0, 0], list(shape)
+    start[axis] = index // factors[k][axis] * factors[k][axis]
+    stop[axis] = start[axis] + 1
+    band = steps[rows] * max(1, SLAB_VOXELS // (steps[rows] * shape[columns]))
+    parts = []
+    for begin in range(0, shape[rows], band):
+        start[rows], stop[rows] = begin, min(begin + band, shape[rows])
+        part = read_box(Box(tuple(start), tuple(stop))).take(0, axis)
+        parts.append(part[:: steps[rows], :: steps[columns]])
+    return np.concatenate(parts)
 
 
 def cut_box(
@@ -176,6 +216,45 @@ def outlines(labels: np.ndarray, *, size: tuple[float, float]) -> np.ndarray:
     ndarray of uint8, (height, width, 4)
         Red, green, blue, opacity. Each pixel of `labels` became a block of pixels.
     """
+    labels, edge = _edges(labels, size)
+    picture = np.zeros((*labels.shape, 4), np.uint8)
+    picture[edge, :3] = colours(labels[edge])
+    picture[edge, 3] = 255
+    return picture
+
+
+def tinted(
+    labels: np.ndarray, classes: np.ndarray, palette: np.ndarray, *, size: tuple[float, float]
+) -> np.ndarray:
+    """Draw every cell in the colour of its class: its outline, and unless it is class 0, its area.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, 2D
+        0 is background.
+    classes : ndarray of uint8, same shape
+        Of each pixel's cell.
+    palette : ndarray of uint8, (n, 3)
+    size : tuple of float
+        As for `outlines`.
+
+    Returns
+    -------
+    ndarray of uint8, (height, width, 4)
+    """
+    zoomed, edge = _edges(labels, size)
+    zoom = [n // rows for n, rows in zip(zoomed.shape, labels.shape, strict=True)]
+    classes = classes.repeat(zoom[0], axis=0).repeat(zoom[1], axis=1)
+    inside = zoomed != 0
+    picture = np.zeros((*zoomed.shape, 4), np.uint8)
+    picture[inside, :3] = palette[classes[inside]]
+    picture[inside & (classes != 0), 3] = TINT
+    picture[edge, 3] = 255
+    return picture
+
+
+def _edges(labels: np.ndarray, size: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels with blocks in place of pixels, fine enough for thin lines; the outlines (bool)."""
     pixels = [OUTLINE_PIXELS * edge / max(size) for edge in size]
     zoom = [max(1, round(n / rows)) for n, rows in zip(pixels, labels.shape, strict=True)]
     labels = labels.repeat(zoom[0], axis=0).repeat(zoom[1], axis=1)
@@ -188,10 +267,7 @@ def outlines(labels: np.ndarray, *, size: tuple[float, float]) -> np.ndarray:
         edge[:, step:] |= right
         edge[:, :-step] |= right
     edge &= labels != 0
-    picture = np.zeros((*labels.shape, 4), np.uint8)
-    picture[edge, :3] = colours(labels[edge])
-    picture[edge, 3] = 255
-    return picture
+    return labels, edge
 
 
 def colours(labels: np.ndarray) -> np.ndarray:

@@ -33,9 +33,10 @@ def write_table(
     path: Path,
     parts: Iterable[Mapping[str, np.ndarray] | pd.DataFrame],
     *,
-    sample: str,
+    sample: str | None,
     columns: list[Column],
     metadata: dict[str, str],
+    keys: list[Column] = KEYS,
 ) -> None:
     """Write a Parquet file in one step.
 
@@ -44,23 +45,26 @@ def write_table(
     path : Path
     parts : iterable of dict of ndarray, or of DataFrame
         The rows in their order, part by part, at least one (of no rows if there are none). Each
-        has `frame` and all of `columns`.
-    sample : str
-        Becomes the first column; the second is `frame`.
+        has all columns, but for `sample` if that is given.
+    sample : str or None
+        Becomes the first column; None for a table of several samples.
     columns : list of Column
-        The others, in order.
+        Those after `keys`, in order.
     metadata : dict
         Of the file: versions, hashes.
+    keys : list of Column, optional
+        The first columns: `sample` and `frame`, or fewer.
     """
-    columns = [*KEYS, *columns]
+    columns = [*keys, *columns]
     names = [column.name for column in columns]
+    given = names if sample is None else names[1:]
     said = {f"mosaicell.{key}": metadata[key] for key in metadata}
     with replacing(path) as file:
         writer = None
-        for rows in _groups(parts, names[1:]):
-            n = len(rows["frame"])
-            values = [pa.array(rows[name], from_pandas=True) for name in names[1:]]
-            values.insert(0, pa.repeat(sample, n))
+        for rows in _groups(parts, given):
+            values = [pa.array(rows[name], from_pandas=True) for name in given]
+            if sample is not None:
+                values.insert(0, pa.repeat(sample, len(values[0])))
             if writer is None:
                 fields = [
                     pa.field(c.name, v.type, metadata={"unit": c.unit, "means": c.means})

@@ -29,9 +29,11 @@ from ..seams import find_seams
 from ..version import __version__
 from ..words import number
 from . import distributions, headline, history, seam_check, views
+from . import truth as truth_section
 from .cells import Cells, tally
 from .filmstrip import cells_by_frame, frames_to_show
 from .scene import Scene
+from .truth import Truth
 
 
 def report(
@@ -50,6 +52,7 @@ def report(
     timings: list[dict],
     attempts: dict[str, list[dict]],
     num_cells: list[int] | None = None,
+    truth: Truth | None = None,
     reading_image: Callable[[], AbstractContextManager] = nullcontext,
     reading_labels: Callable[[], AbstractContextManager] = nullcontext,
 ) -> str:
@@ -86,6 +89,8 @@ def report(
         nothing is told may be left out.
     num_cells : list of int, optional
         Of each frame of a movie.
+    truth : Truth, optional
+        The true cells, where they are known.
     reading_image, reading_labels : callable, optional
         Gives a context in which the image, or the labels, are read: who is to mend what is found
         damaged there.
@@ -135,6 +140,7 @@ def report(
         contrast=" to ".join(number(limit) for limit in limits[channel]),
         has_size=voxel_size is not None,
         voxel=scene.voxel,
+        truth=truth and truth_section.section(scene, in_view, planes, truth),
         frames=[
             views.cuts(of_frame, tally(of_frame.cells, of_frame.shape), planes)[0]
             for of_frame in map(whole.of_frame, shown)

@@ -60,9 +60,9 @@ def cuts(scene: Scene, tally: Tally, planes: Triple) -> list[Figure]:
             scene,
             tally,
             name=f"cut-{AXES[axis]}",
-            title=_cut_title(scene, axis, planes[axis]),
+            title=cut_title(scene, axis, planes[axis]),
             **_read(scene, partial(cut, factors=scene.factors, axis=axis, index=planes[axis])),
-            size=_size(scene, axis, scene.shape),
+            size=true_size(scene, axis, scene.shape),
             limits=scene.limits[scene.channel],
         )
         for axis in ((0,) if scene.is_2d else (0, 1, 2))
@@ -78,11 +78,9 @@ def close_ups(scene: Scene, tally: Tally, planes: Triple) -> list[Figure]:
         return []
     centre = nearest(scene.cells, planes, scene.spacing).round().astype(int)
     start, stop = [], []
-    for axis, extent in enumerate(tally.extent):
-        edge = int(np.clip(CLOSE_UP_CELLS * extent, *CLOSE_UP_VOXELS))
-        first = max(0, min(int(centre[axis]) - edge // 2, scene.shape[axis] - edge))
-        start.append(first)
-        stop.append(min(first + edge, scene.shape[axis]))
+    for at, edge, n in zip(centre, close_up_edges(scene.shape, tally), scene.shape, strict=True):
+        start.append(max(0, min(int(at) - edge // 2, n - edge)))
+        stop.append(start[-1] + edge)
     box = Box(tuple(start), tuple(stop))
     return [
         _figure(
@@ -93,11 +91,18 @@ def close_ups(scene: Scene, tally: Tally, planes: Triple) -> list[Figure]:
             if scene.is_2d
             else f"Plane {AXES[axis]} = {centre[axis]}",
             **_read(scene, partial(cut_box, box=box, axis=axis, index=int(centre[axis]))),
-            size=_size(scene, axis, box.shape),
+            size=true_size(scene, axis, box.shape),
             limits=scene.limits[scene.channel],
         )
         for axis in ((0,) if scene.is_2d else (0, 1, 2))
     ]
+
+
+def close_up_edges(shape: Triple, tally: Tally) -> Triple:
+    """Edges of a close-up, in voxels; of the largest if there is no cell to go by."""
+    extent = CLOSE_UP_CELLS * np.nan_to_num(tally.extent, nan=CLOSE_UP_VOXELS[1])
+    edges = np.clip(extent, *CLOSE_UP_VOXELS).astype(int).tolist()
+    return tuple(map(min, edges, shape))
 
 
 def projections(scene: Scene, tally: Tally) -> list[Figure]:
@@ -114,7 +119,7 @@ def projections(scene: Scene, tally: Tally) -> list[Figure]:
             title=f"All {scene.shape[axis]} planes along {AXES[axis]}",
             values=values[axis],
             labels=labels[axis],
-            size=_size(scene, axis, scene.shape),
+            size=true_size(scene, axis, scene.shape),
             limits=_contrast(values[axis]),
         )
         for axis in values
@@ -152,7 +157,7 @@ def channels(scene: Scene, tally: Tally, plane: int) -> list[Figure]:
             title=f"Channel {channel}" + (", segmented" if channel == scene.channel else ""),
             values=values[channel],
             labels=None,
-            size=_size(scene, 0, scene.shape),
+            size=true_size(scene, 0, scene.shape),
             limits=scene.limits[channel],
         )
         for channel in shown
@@ -193,14 +198,14 @@ def _figure(
     )
 
 
-def _size(scene: Scene, axis: int, shape: Triple) -> tuple[float, float]:
+def true_size(scene: Scene, axis: int, shape: Triple) -> tuple[float, float]:
     """True height and width of a plane of a box, perpendicular to an axis."""
     edges = [n * edge for n, edge in zip(shape, scene.spacing, strict=True)]
     del edges[axis]
     return tuple(edges)
 
 
-def _cut_title(scene: Scene, axis: int, index: int) -> str:
+def cut_title(scene: Scene, axis: int, index: int) -> str:
     if scene.is_2d:
         return "The image"
     depth = "" if scene.voxel_size is None else f" ({length(index * scene.voxel_size[axis])})"
