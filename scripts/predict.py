@@ -27,7 +27,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     with reopening(Path(snakemake.input.summary)):
         landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
-    network, about = load(snakemake.input.weights)
+    network, about = load(params.model)
     device = device_of_choice()
     network.to(device)
     scale = ideal_scale(summary["voxel_size"], params.diameter, about["nominal_diameter"])
@@ -40,7 +40,8 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     )
     store = Path(snakemake.input.group).parent
     with reopening(Path(snakemake.input.summary)):
-        channel = channel_of(store, summary, params.channel, grid.scale)
+        normalisation = about.get("normalisation")
+        channel = channel_of(store, summary, params.channel, grid.scale, normalisation)
     versions = versions_of("numba", "numpy", "torch")
     identity = fingerprint(
         versions=versions,

@@ -457,8 +457,16 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
     Raises
     ------
     SettingsError
-        If a sample brings its own landscape, of which the model knows nothing.
+        If a sample brings its own landscape, of which the model knows nothing, or the model
+        recommends nothing, or knows no diameter to which an image could be scaled.
     """
+    for sample in samples.values():
+        if card["nominal_diameter"] is None and diameter(config, sample) is not None:
+            raise SettingsError(
+                f"config: a diameter came for sample {sample.name!r}, but the model "
+                f"{card['name']!r} does not say which diameter it knows; allowed is an image as it "
+                "is: set the diameter to null, or nominal_diameter in the model's card"
+            )
     for key in ("threshold", "persistence"):
         if config["segment"][key] is not None:
             continue
@@ -469,6 +477,12 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
                     f"{sample.name!r} brings its own landscape; allowed is a number in units of "
                     "that landscape: set it"
                 )
+        if card[key] is None:
+            raise SettingsError(
+                f"config: segment.{key} is null, which takes the model's own, but the model "
+                f"{card['name']!r} recommends none; allowed is a number from 0 to 1: set it, or "
+                "top_models in the model's card"
+            )
         config["segment"][key] = card[key]
 
 

@@ -6,8 +6,11 @@ a hash). Weights are plain arrays: nothing in a model file is ever executed.
 
 A model is named either by the name of a shipped one or by the path of its weight file.
 
-Limits: one kind of network, `unet.UNet` in 2D or 3D, and one task, the normalised distance
-transform.
+Networks made elsewhere, TorchScript and torch.export files and BioImage.IO folders, are told by
+their path and handed on to `foreign`.
+
+Limits: one kind of network of our own, `unet.UNet` in 2D or 3D, and one task, the normalised
+distance transform.
 """
 
 import hashlib
@@ -15,7 +18,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .foreign import bioimageio
+from .foreign import card as foreign_card
+
 if TYPE_CHECKING:  # torch takes seconds to import, and reading a card needs none of it
+    from .predict import Network
     from .unet import UNet
 
 SHIPPED = Path(__file__).parent / "models"
@@ -47,7 +54,8 @@ def find(name_or_path: str | Path) -> tuple[Path, Path]:
     Parameters
     ----------
     name_or_path : str or Path
-        The name of a shipped model, or the path of a `.safetensors` file with its card beside it.
+        The name of a shipped model, the path of a `.safetensors`, `.pt` or `.pt2` file with its
+        card beside it, or a BioImage.IO model folder.
 
     Returns
     -------
@@ -59,17 +67,22 @@ def find(name_or_path: str | Path) -> tuple[Path, Path]:
         If there is no such model, or its card is missing.
     """
     given = str(name_or_path)
-    path = Path(given) if given.endswith(".safetensors") else SHIPPED / f"{given}.safetensors"
+    if given and Path(given).is_dir():
+        return bioimageio.find(Path(given))
+    is_path = given.endswith((".safetensors", *foreign_card.SUFFIXES))
+    path = Path(given) if is_path else SHIPPED / f"{given}.safetensors"
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no model {given!r}; allowed are the shipped models ({', '.join(shipped())}) "
-            "and the path of a .safetensors file: correct the name or the path"
+            f"there is no model {given!r}; allowed are the shipped models "
+            f"({', '.join(shipped())}), the path of a .safetensors, .pt or .pt2 file and a "
+            "BioImage.IO model folder: correct the name or the path"
         )
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise FileNotFoundError(
             f"the model {path} has no card {beside.name} beside it; "
-            "weights alone do not tell how to use them: copy both files that training wrote"
+            "weights alone do not tell how to use them: copy both files that training wrote, or "
+            "write it (docs/other_networks.md) for a network made elsewhere"
         )
     return path, beside
 
@@ -96,7 +109,8 @@ def card(name_or_path: str | Path) -> dict:
     Returns
     -------
     dict
-        With the keys of `FIELDS`.
+        With the keys of `FIELDS`; that of a network made elsewhere, see `foreign.card.complete`,
+        with those that predicting and segmenting need.
 
     Raises
     ------
@@ -106,7 +120,11 @@ def card(name_or_path: str | Path) -> dict:
         If the card is no JSON object, or a field is missing, unknown, or of a wrong type or
         value.
     """
-    _, path = find(name_or_path)
+    weights, path = find(name_or_path)
+    if path.suffix == ".yaml":
+        return bioimageio.read(path)
+    if weights.suffix in foreign_card.SUFFIXES:
+        return foreign_card.read(path)
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -160,7 +178,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(name_or_path: str | Path) -> tuple["UNet", dict]:
+def load(name_or_path: str | Path) -> tuple["Network", dict]:
     """A model, ready to predict on the CPU, and its card.
 
     Parameters
@@ -170,8 +188,8 @@ def load(name_or_path: str | Path) -> tuple["UNet", dict]:
 
     Returns
     -------
-    net : UNet
-        In evaluation mode.
+    net : Network
+        In evaluation mode; a `UNet`, unless it was made elsewhere.
     card : dict
         See `card`.
 
@@ -182,6 +200,10 @@ def load(name_or_path: str | Path) -> tuple["UNet", dict]:
     """
     fields = card(name_or_path)
     weights, path = find(name_or_path)
+    if "weights_sha256" in fields:
+        from .foreign.network import load as load_foreign
+
+        return load_foreign(weights, fields), fields
     if (found := _sha256(weights)) != fields["sha256"]:
         raise ValueError(
             f"the weights {weights} have the SHA-256 {found}; allowed is what their card says, "

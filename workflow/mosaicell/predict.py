@@ -25,15 +25,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from .geometry import Box, Triple
-from .intensity import normalise
+from .intensity import BRIGHTEST, limits_and_clip, normalise
 from .resample import ModelGrid, interpolate, positions
 from .store import open_array, read
-from .unet import UNet
 
 ONE = 65535  # the stored value that means 1
 MARGIN = 1  # voxels around a core that linear interpolation reaches, along the network's axes
@@ -53,12 +53,35 @@ class Channel:
         Voxels of the image per voxel of the level.
     limits : tuple of float
         Intensities that become 0 and 1.
+    clip : tuple of float
+        Least and greatest value after that.
     """
 
     read: Callable[[int, Box], np.ndarray]
     shape: Triple
     factors: Triple
     limits: tuple[float, float]
+    clip: tuple[float, float] = (0.0, BRIGHTEST)
+
+
+class Network(Protocol):
+    """What `predict` needs of a network: `unet.UNet`, or one made elsewhere.
+
+    Attributes
+    ----------
+    dimensions : 2 or 3
+    stride : int
+        Windows start at multiples of it (voxels) and their edges are multiples of it.
+    halo : int
+        Voxels that it reads around a core, a multiple of `stride`.
+    """
+
+    dimensions: int
+    stride: int
+    halo: int
+
+    def core(self, x: torch.Tensor) -> torch.Tensor:
+        """Windows (b, 1, [z,] y, x) to the landscape of their cores, in [0, 1]."""
 
 
 def ideal_scale(
@@ -109,7 +132,11 @@ def choose_level(factors: list[Triple], scale: tuple[float, float, float]) -> in
 
 
 def channel_of(
-    store: Path, summary: dict, number: int, scale: tuple[float, float, float]
+    store: Path,
+    summary: dict,
+    number: int,
+    scale: tuple[float, float, float],
+    normalisation: dict | None = None,
 ) -> Channel:
     """A channel of an ingested image, at the pyramid level that fits a scale.
 
@@ -123,6 +150,8 @@ def channel_of(
         Of the channel.
     scale : tuple of float
         Model voxels per voxel of the image.
+    normalisation : dict, optional
+        That a network made elsewhere wants, see `intensity.limits_and_clip`.
 
     Returns
     -------
@@ -131,11 +160,13 @@ def channel_of(
     factors = [tuple(level) for level in summary["levels"]]
     level = choose_level(factors, scale)
     array = open_array(store / str(level))
+    limits, clip = limits_and_clip(summary["channels"][number], normalisation)
     return Channel(
         read=lambda frame, box: read(array, box, (frame, number)[5 - array.ndim :]),
         shape=array.shape[-3:],
         factors=factors[level],
-        limits=tuple(summary["channels"][number]["limits"]),
+        limits=limits,
+        clip=clip,
     )
 
 
@@ -150,7 +181,7 @@ def predict(
     *,
     channel: Channel,
     grid: ModelGrid,
-    network: UNet,
+    network: Network,
     device: torch.device,
     threads: int = 1,
 ) -> np.ndarray:
@@ -164,7 +195,7 @@ def predict(
         In voxels of the image.
     channel : Channel
     grid : ModelGrid
-    network : UNet
+    network : Network
         On `device`, in evaluation mode.
     device : torch.device
     threads : int, optional
@@ -212,16 +243,16 @@ def _window(
         )
     ]
     box = Box(*zip(*(p.reach for p in at), strict=True))
-    image = normalise(channel.read(frame, box), *channel.limits)
+    image = normalise(channel.read(frame, box), *channel.limits, channel.clip)
     return interpolate(image, *(p.seen_from(o) for p, o in zip(at, box.start, strict=True)))
 
 
-def _run(network: UNet, window: np.ndarray, device: torch.device) -> np.ndarray:
+def _run(network: Network, window: np.ndarray, device: torch.device) -> np.ndarray:
     """Pass 3: the core and `MARGIN` voxels more on all sides, float32 (z, y, x)."""
     with torch.inference_mode():
         n = network.dimensions
         batch = torch.from_numpy(window).reshape(1, 1, *window.shape[3 - n :]).to(device)
         wide = network.core(batch).cpu().numpy()  # the core and a stride on all sides
-    inner = slice(network.stride - MARGIN, MARGIN - network.stride)
+    inner = slice(network.stride - MARGIN, MARGIN - network.stride or None)
     core = wide[(0, 0, *[inner] * n)]
     return core.reshape((1,) * (3 - n) + core.shape)
