@@ -19,6 +19,7 @@ stride, halo and window for all axes, the largest that is asked for.
 """
 
 import math
+import warnings
 from pathlib import Path
 
 from .card import complete
@@ -70,7 +71,8 @@ def _unlike(path: Path, came: str, allowed: str, do: str) -> ValueError:
 def _described(path: Path, version: str):
     """The description, in the format that it has ("discover") or in the latest."""
     try:
-        from bioimageio.spec import load_model_description
+        from bioimageio.spec import InvalidDescr, ValidationContext, build_description
+        from ruyaml import YAML, YAMLError
     except ImportError as error:
         raise _unlike(
             path,
@@ -79,15 +81,30 @@ def _described(path: Path, version: str):
             "pip install --constraint envs/constraints.txt --editable '.[bioimageio]'",
         ) from error
     try:
-        return load_model_description(path, format_version=version, perform_io_checks=False)
-    except (ValueError, NotImplementedError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise _unlike(
-            path,
-            f"is not as bioimageio.spec knows it ({reason})",
-            "format 0.4 or 0.5 of a model",
-            "correct it, or write a card for its TorchScript file, see docs/other_networks.md",
-        ) from error
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        # Without checks of files nothing is looked up, on the disk or elsewhere.
+        context = ValidationContext(
+            root=path.parent, file_name=path.name, perform_io_checks=False, log_warnings=False
+        )
+        with warnings.catch_warnings():
+            # That the number of an older format's channels may be wrong: it is tried when it runs.
+            warnings.simplefilter("ignore")
+            said = build_description(content, context=context, format_version=version)
+    except (YAMLError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
+        raise _unreadable(path, str(error)) from error
+    if isinstance(said, InvalidDescr) or said.type != "model":
+        why = said.get_reason() if isinstance(said, InvalidDescr) else f"a {said.type}"
+        raise _unreadable(path, str(why))
+    return said
+
+
+def _unreadable(path: Path, why: str) -> ValueError:
+    return _unlike(
+        path,
+        f"is not as bioimageio.spec knows it ({' '.join(why.split())[:300]})",
+        "format 0.4 or 0.5 of a model",
+        "correct it, or write a card for its TorchScript file, see docs/other_networks.md",
+    )
 
 
 def _weights(path: Path) -> tuple[Path, str]:
@@ -139,7 +156,8 @@ def read(path: Path) -> dict:
     """
     _, sha256 = _weights(path)
     said = _described(path, "latest")
-    ours = (said.config.model_extra or {}).get("mosaicell") or {}
+    config = said.config if isinstance(said.config, dict) else said.config.model_extra
+    ours = (config or {}).get("mosaicell") or {}
     if not isinstance(ours, dict) or not set(ours) <= set(OURS):
         raise _unlike(
             path,
@@ -354,6 +372,6 @@ def _landscape(output, number: int, path: Path) -> dict:
         "output": number,
         "axes": _axes(output, path),
         "activation": activation,
-        "zero": -offset / gain,
+        "zero": (0 - offset) / gain,
         "one": (1 - offset) / gain,
     }

@@ -108,8 +108,9 @@ class Foreign(nn.Module):
                     f"failed on a window of shape {tuple(x.shape)} ({reason})",
                     "a window as its card says, see axes, channels, sizes and window there",
                 ) from error
+        alone = isinstance(outputs, Tensor)
         try:
-            output = outputs[said["output"]] if not isinstance(outputs, Tensor) else outputs
+            output = (outputs,)[said["output"]] if alone else outputs[said["output"]]
         except (IndexError, KeyError, TypeError) as error:
             raise self._unlike(f"has no output {said['output']!r}", "one that it gives") from error
         if not isinstance(output, Tensor) or output.ndim != len(said["axes"]):
@@ -211,7 +212,8 @@ def load(path: Path, about: dict) -> Foreign:
     if change > TOLERANCE and not about["sees_beyond_halo"]:
         raise ValueError(
             f"the network {about['name']} looks farther than its halo of {network.halo} voxels: "
-            f"what lies beyond changes {change:.2g} of the landscape's range; allowed is {TOLERANCE}: "
-            "raise halo, or say sees_beyond_halo = true and accept that borders of windows may show"
+            f"what lies beyond changes {change:.2g} of the landscape's range; allowed is "
+            f"{TOLERANCE}: raise halo, or say sees_beyond_halo = true and accept that borders of "
+            "windows may show"
         )
     return network
