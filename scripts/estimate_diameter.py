@@ -15,18 +15,20 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     say = partial(print, f"estimate_diameter {snakemake.wildcards.sample}:", file=sys.stderr)
     store, params = Path(snakemake.input.group).parent, snakemake.params
     summary = read_job_record(snakemake.input.summary)
-    network, about = load(snakemake.input.weights, top_model=params.top_model)
+    network, about = load(params.model, top_model=params.top_model)
     device = device_of_choice()
     network.to(device)
+    channel = {"number": params.channel, "normalisation": about.get("normalisation")}
     with reopening(Path(snakemake.input.summary)):
         found = estimate_diameter(
-            partial(channel_of, store, summary, params.channel),
-            channel_at_level(store, summary, params.channel, len(summary["levels"]) - 1),
+            lambda scale: channel_of(store, summary, scale=scale, **channel),
+            channel_at_level(store, summary, level=len(summary["levels"]) - 1, **channel),
             shape=tuple(summary["shape"][1:]),
             frames=summary["frames"],
             voxel_size=summary["voxel_size"],
             network=network,
             nominal_diameter=about["nominal_diameter"],
+            window=about["window"],
             **about["top_models"][params.top_model],
             device=device,
             threads=snakemake.threads,

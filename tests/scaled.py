@@ -44,6 +44,7 @@ def estimated(picture: LabelledImage, network, card: dict, *, threads: int, say=
         voxel_size=picture.voxel_size,
         network=network,
         nominal_diameter=card["nominal_diameter"],
+        window=card["window"],
         **card["top_models"]["watershed"],
         device=next(network.parameters()).device,
         threads=threads,

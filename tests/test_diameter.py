@@ -123,6 +123,7 @@ def test_a_teravoxel_is_not_read_more_of_than_a_gigavoxel(dimensions):
             voxel_size=None,
             network=network,
             nominal_diameter=12,
+            window=512,
             threshold=0.5,
             persistence=0.1,
             device=torch.device("cpu"),

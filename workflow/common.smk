@@ -12,7 +12,7 @@ try:
         config["samples"], config["results"], config["predict"]["channel"]
     )
     WEIGHTS, CARD = model.find(config["predict"]["model"])
-    ABOUT_MODEL = model.card(WEIGHTS)
+    ABOUT_MODEL = model.card(config["predict"]["model"])
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
     settings.check_measure(config, SAMPLES)

@@ -491,13 +491,27 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
     Raises
     ------
     SettingsError
-        If a sample brings its own landscape, of which the model knows nothing.
+        If a sample brings its own landscape, of which the model knows nothing, or the model
+        recommends nothing, or knows no diameter to which an image could be scaled.
     ValueError
         If the model does not have the top model, and a sample needs it.
     """
     top_model = config["segment"]["top_model"]
     if not all(sample.landscape for sample in samples.values()):
         model.check_top_model(card, top_model)
+    recommended = card["top_models"].get(top_model, {})
+    knows_no_diameter = card["nominal_diameter"] is None
+    if config["predict"]["diameter"] == "auto" and (
+        knows_no_diameter or None in recommended.values()
+    ):
+        config["predict"]["diameter"] = None  # nothing to estimate by: images are taken as they are
+    for sample in samples.values():
+        if knows_no_diameter and diameter(config, sample) is not None:
+            raise SettingsError(
+                f"config: a diameter came for sample {sample.name!r}, but the model "
+                f"{card['name']!r} does not say which diameter it knows; allowed is an image as it "
+                "is: set the diameter to null, or nominal_diameter in the model's card"
+            )
     for key in ("threshold", "persistence"):
         if config["segment"][key] is not None:
             continue
@@ -508,7 +522,13 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
                     f"{sample.name!r} brings its own landscape; allowed is a number in units of "
                     "that landscape: set it"
                 )
-        config["segment"][key] = card["top_models"][top_model][key]
+        if recommended[key] is None:
+            raise SettingsError(
+                f"config: segment.{key} is null, which takes the model's own, but the model "
+                f"{card['name']!r} recommends none; allowed is a number from 0 to 1: set it, or "
+                "top_models in the model's card"
+            )
+        config["segment"][key] = recommended[key]
 
 
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:

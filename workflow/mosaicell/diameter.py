@@ -35,8 +35,7 @@ from scipy.ndimage import maximum, uniform_filter
 from .dataset import diameter_of, sizes_of_cells
 from .geometry import Box, Triple, VoxelSize
 from .intensity import normalise
-from .networks import Network
-from .predict import MARGIN, Channel, ideal_scale, wide_core
+from .predict import MARGIN, Channel, Network, ideal_scale, wide_core
 from .resample import ModelGrid
 from .watershed import watershed
 
@@ -79,6 +78,7 @@ def estimate_diameter(
     voxel_size: VoxelSize | None,
     network: Network,
     nominal_diameter: float,
+    window: int,
     threshold: float,
     persistence: float,
     device: torch.device,
@@ -103,6 +103,8 @@ def estimate_diameter(
         On `device`, in evaluation mode.
     nominal_diameter : float
         Of the cells that it knows, in model voxels.
+    window : int
+        Largest edge of a window's core that it takes.
     threshold, persistence : float
         That are recommended for its landscape.
     device : torch.device
@@ -136,6 +138,7 @@ def estimate_diameter(
                 shape=shape,
                 scale=ideal_scale(size, guess * edge, nominal_diameter),
                 nominal_diameter=nominal_diameter,
+                window=window,
                 guess=guess,
                 network=network,
                 threshold=threshold,
@@ -231,6 +234,7 @@ def _look(
     shape: Triple,
     scale: tuple[float, float, float],
     nominal_diameter: float,
+    window: int,
     guess: float,
     network: Network,
     threshold: float,
@@ -244,7 +248,7 @@ def _look(
         scale = (1.0, *scale[1:])
     # The image in model voxels; a window is no larger.
     extent = [max(1, round(n * s)) for n, s in zip(shape, scale, strict=True)]
-    core = [min(WINDOW[dimensions], stride * ceil(n / stride)) for n in extent]
+    core = [min(WINDOW[dimensions], window, stride * ceil(n / stride)) for n in extent]
     if dimensions == 2:
         core[0] = 1
     channel, grid = channel_at(scale), ModelGrid(scale, tuple(core))

@@ -6,7 +6,10 @@ were made, scores, a hash). Weights are plain arrays: nothing in a model file is
 
 A model is named either by the name of a shipped one or by the path of its weight file.
 
-Limits: the networks of `networks`, in 2D or 3D.
+Networks made elsewhere, TorchScript and torch.export files and BioImage.IO folders, are told by
+their path and handed on to `foreign`.
+
+Limits: of our own, the networks of `networks`, in 2D or 3D.
 """
 
 import hashlib
@@ -14,8 +17,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .foreign import bioimageio
+from .foreign import card as foreign_card
+
 if TYPE_CHECKING:  # torch takes seconds to import, and reading a card needs none of it
-    from .networks import Network
+    from .predict import Network
 
 SHIPPED = Path(__file__).parent / "models"
 TOP_MODELS = {  # that a network has, by its task: see `networks`
@@ -49,7 +55,8 @@ def find(name_or_path: str | Path) -> tuple[Path, Path]:
     Parameters
     ----------
     name_or_path : str or Path
-        The name of a shipped model, or the path of a `.safetensors` file with its card beside it.
+        The name of a shipped model, the path of a `.safetensors`, `.pt` or `.pt2` file with its
+        card beside it, or a BioImage.IO model folder.
 
     Returns
     -------
@@ -61,17 +68,22 @@ def find(name_or_path: str | Path) -> tuple[Path, Path]:
         If there is no such model, or its card is missing.
     """
     given = str(name_or_path)
-    path = Path(given) if given.endswith(".safetensors") else SHIPPED / f"{given}.safetensors"
+    if given and Path(given).is_dir():
+        return bioimageio.find(Path(given))
+    is_path = given.endswith((".safetensors", *foreign_card.SUFFIXES))
+    path = Path(given) if is_path else SHIPPED / f"{given}.safetensors"
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no model {given!r}; allowed are the shipped models ({', '.join(shipped())}) "
-            "and the path of a .safetensors file: correct the name or the path"
+            f"there is no model {given!r}; allowed are the shipped models "
+            f"({', '.join(shipped())}), the path of a .safetensors, .pt or .pt2 file and a "
+            "BioImage.IO model folder: correct the name or the path"
         )
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise FileNotFoundError(
             f"the model {path} has no card {beside.name} beside it; "
-            "weights alone do not tell how to use them: copy both files that training wrote"
+            "weights alone do not tell how to use them: copy both files that training wrote, or "
+            "write it (docs/other_networks.md) for a network made elsewhere"
         )
     return path, beside
 
@@ -98,7 +110,8 @@ def card(name_or_path: str | Path) -> dict:
     Returns
     -------
     dict
-        With the keys of `FIELDS`.
+        With the keys of `FIELDS`; that of a network made elsewhere, see `foreign.card.complete`,
+        with those that predicting and segmenting need.
 
     Raises
     ------
@@ -108,7 +121,11 @@ def card(name_or_path: str | Path) -> dict:
         If the card is no JSON object, or a field is missing, unknown, or of a wrong type or
         value.
     """
-    _, path = find(name_or_path)
+    weights, path = find(name_or_path)
+    if path.suffix == ".yaml":
+        return bioimageio.read(path)
+    if weights.suffix in foreign_card.SUFFIXES:
+        return foreign_card.read(path)
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -252,7 +269,7 @@ def load(name_or_path: str | Path, *, top_model: str | None = None) -> tuple["Ne
     Returns
     -------
     net : Network
-        In evaluation mode.
+        In evaluation mode; one of `networks`, unless it was made elsewhere.
     card : dict
         See `card`.
 
@@ -266,6 +283,10 @@ def load(name_or_path: str | Path, *, top_model: str | None = None) -> tuple["Ne
     if top_model is not None:
         check_top_model(fields, top_model)
     weights, path = find(name_or_path)
+    if "weights_sha256" in fields:
+        from .foreign.network import load as load_foreign
+
+        return load_foreign(weights, fields), fields
     if (found := _sha256(weights)) != fields["sha256"]:
         raise ValueError(
             f"the weights {weights} have the SHA-256 {found}; allowed is what their card says, "

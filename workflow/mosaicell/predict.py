@@ -27,16 +27,16 @@ may round differently.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log2, sqrt
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from .geometry import Box, Triple
-from .intensity import normalise
-from .networks import Network
+from .intensity import BRIGHTEST, limits_and_clip, normalise
 from .pyramid import halve, level_shape
 from .resample import ModelGrid, interpolate, positions
 from .store import open_array, read
@@ -59,12 +59,35 @@ class Channel:
         Voxels of the image per voxel of the level.
     limits : tuple of float
         Intensities that become 0 and 1.
+    clip : tuple of float
+        Least and greatest value after that.
     """
 
     read: Callable[[int, Box], np.ndarray]
     shape: Triple
     factors: Triple
     limits: tuple[float, float]
+    clip: tuple[float, float] = (0.0, BRIGHTEST)
+
+
+class Network(Protocol):
+    """What `predict` needs of a network: `unet.UNet`, or one made elsewhere.
+
+    Attributes
+    ----------
+    dimensions : 2 or 3
+    stride : int
+        Windows start at multiples of it (voxels) and their edges are multiples of it.
+    halo : int
+        Voxels that it reads around a core, a multiple of `stride`.
+    """
+
+    dimensions: int
+    stride: int
+    halo: int
+
+    def core(self, x: torch.Tensor) -> torch.Tensor:
+        """Windows (b, 1, [z,] y, x) to the landscape of their cores, in [0, 1]."""
 
 
 def ideal_scale(
@@ -143,7 +166,11 @@ def choose_level(factors: list[Triple], scale: tuple[float, float, float]) -> in
 
 
 def channel_of(
-    store: Path, summary: dict, number: int, scale: tuple[float, float, float]
+    store: Path,
+    summary: dict,
+    number: int,
+    scale: tuple[float, float, float],
+    normalisation: dict | None = None,
 ) -> Channel:
     """A channel of an ingested image, at the pyramid level that fits a scale.
 
@@ -157,23 +184,29 @@ def channel_of(
         Of the channel.
     scale : tuple of float
         Model voxels per voxel of the image.
+    normalisation : dict, optional
+        That a network made elsewhere wants, see `intensity.limits_and_clip`.
 
     Returns
     -------
     Channel
     """
     level = choose_level([tuple(level) for level in summary["levels"]], scale)
-    return coarsened(channel_at_level(store, summary, number, level), scale)
+    return coarsened(channel_at_level(store, summary, number, level, normalisation), scale)
 
 
-def channel_at_level(store: Path, summary: dict, number: int, level: int) -> Channel:
+def channel_at_level(
+    store: Path, summary: dict, number: int, level: int, normalisation: dict | None = None
+) -> Channel:
     """A channel of an ingested image at a level of its pyramid; see `channel_of`."""
     array = open_array(store / str(level))
+    limits, clip = limits_and_clip(summary["channels"][number], normalisation)
     return Channel(
         read=lambda frame, box: read(array, box, (frame, number)[5 - array.ndim :]),
         shape=array.shape[-3:],
         factors=tuple(summary["levels"][level]),
-        limits=tuple(summary["channels"][number]["limits"]),
+        limits=limits,
+        clip=clip,
     )
 
 
@@ -229,11 +262,11 @@ def coarsened(channel: Channel, scale: tuple[float, float, float]) -> Channel:
             volume = halve(volume, tuple(2 if i < n else 1 for n in n_halvings))
         return volume
 
-    return Channel(
+    return replace(
+        channel,
         read=read_means,
         shape=level_shape(channel.shape, blocks),
         factors=tuple(f * b for f, b in zip(channel.factors, blocks, strict=True)),
-        limits=channel.limits,
     )
 
 
@@ -338,7 +371,7 @@ def _window(
         )
     ]
     box = Box(*zip(*(p.reach for p in at), strict=True))
-    image = normalise(channel.read(frame, box), *channel.limits)
+    image = normalise(channel.read(frame, box), *channel.limits, channel.clip)
     return interpolate(image, *(p.seen_from(o) for p, o in zip(at, box.start, strict=True)))
 
 
@@ -348,6 +381,6 @@ def _run(network: Network, window: np.ndarray, device: torch.device) -> np.ndarr
         n = network.dimensions
         batch = torch.from_numpy(window).reshape(1, 1, *window.shape[3 - n :]).to(device)
         wide = network.core(batch).cpu().numpy()  # the core and a stride on all sides
-    inner = slice(network.stride - MARGIN, MARGIN - network.stride)
+    inner = slice(network.stride - MARGIN, MARGIN - network.stride or None)
     core = wide[(0, 0, *[inner] * n)]
     return core.reshape((1,) * (3 - n) + core.shape)
