@@ -26,7 +26,8 @@ STITCH = {"stitch"} | MEASURE
 STITCH_TILES = {"stitch_tiles"} | STITCH
 SEGMENT = {"segment"} | STITCH_TILES
 PREDICT = {"predict"} | SEGMENT
-INGEST = {"ingest"} | PREDICT
+ESTIMATE = {"estimate_diameter"} | PREDICT
+INGEST = {"ingest"} | ESTIMATE
 EVERYTHING = {"check_measure"} | INGEST
 
 # Key, another value for it, and the rules that run again.
@@ -35,7 +36,7 @@ KEYS = [
     ("results", "elsewhere", EVERYTHING),
     ("tile.shape", [16, 12, 16], SEGMENT),
     ("tile.jobs", 2, PREDICT),
-    ("predict.model", "other.safetensors", PREDICT),
+    ("predict.model", "other.safetensors", ESTIMATE),
     ("predict.channel", 1, INGEST),
     ("predict.diameter", 7.0, PREDICT),
     ("segment.top_model", "three_class", PREDICT),
@@ -71,9 +72,11 @@ KEYS = [
 ]
 # Library module whose code changes, and the rules that import it.
 MODULES = [
-    ("predict.py", PREDICT),
-    ("smooth.py", SEGMENT),
-    ("stitch.py", STITCH_TILES),
+    ("predict.py", ESTIMATE),
+    ("diameter.py", ESTIMATE),
+    ("smooth.py", ESTIMATE),  # it also cuts what the estimate looks at
+    ("jobs/segment.py", SEGMENT),
+    ("jobs/stitch.py", STITCH_TILES),
     ("jobs/measure.py", MEASURE_CELLS),
     ("hull.py", CHECK_MEASURE),
     ("pictures.py", {"report"}),
@@ -238,7 +241,7 @@ def test_a_model_with_new_content_predicts_again(finished):
     before = [(path, path.read_bytes(), path.stat()) for path in (weights, card)]
     change_model(weights)
     try:
-        assert finished.planned()[0] == PREDICT
+        assert finished.planned()[0] == ESTIMATE
     finally:
         for path, content, known in before:
             path.write_bytes(content)

@@ -438,7 +438,6 @@ GRAPH, WEIGHTS = "models/model.json", "data/weights/model_weights_config.json"
         ({GRAPH: _text("builtins.tuple", "collections.defaultdict")}, "takes or gives"),
         ({GRAPH: b"[]"}, "cannot be read"),
     ],
-    ids=str,
 )
 def test_an_export_that_needs_more_than_tensors_and_known_functions_is_refused(
     export, tmp_path, monkeypatch, changes, says

@@ -281,16 +281,18 @@ def _look(
     sizes, is_cut, peaks = (np.concatenate(parts) for parts in zip(*of_windows, strict=True))
     if not len(sizes):
         return Look(0.0, 0, 0.0)
-    size = _typical(sizes if is_cut.all() else sizes[~is_cut], dimensions)
+    in_model = diameter_of(_typical(sizes, is_cut, dimensions), dimensions=dimensions)
     return Look(
-        diameter=diameter_of(size, dimensions=dimensions) / nominal_diameter * guess,
+        diameter=in_model / nominal_diameter * guess,
         n_cells=len(sizes),
         confidence=float((sizes * peaks).sum() / sizes.sum()),
     )
 
 
-def _typical(sizes: np.ndarray, dimensions: int) -> float:
-    """The median size (voxels) of cells, leaving out specks."""
+def _typical(sizes: np.ndarray, is_cut: np.ndarray, dimensions: int) -> float:
+    """The median size (voxels) of cells that are no specks, and are whole if there are such."""
     ascending = np.sort(sizes)
     half = np.searchsorted(np.cumsum(ascending), ascending.sum() / 2)  # of all that is cells
-    return float(np.median(sizes[sizes >= SPECK**dimensions * ascending[half]]))
+    is_cell = sizes >= SPECK**dimensions * ascending[half]
+    is_whole = is_cell & ~is_cut
+    return float(np.median(sizes[is_whole if is_whole.any() else is_cell]))
