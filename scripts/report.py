@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mosaicell import words
 from mosaicell.attempts import read_attempts
 from mosaicell.jobs.labels import gather_borders
 from mosaicell.progress import logged
@@ -40,6 +41,9 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     facts = snakemake.params.facts
     facts["Hashes"]["input"] = summary["content"]
     facts["Hashes"]["landscape"] = summary.get("landscape", {}).get("content", "predicted")
+    if snakemake.input.estimate:
+        estimate = read_job_record(snakemake.input.estimate)
+        facts["Parameters"]["diameter"] = f"auto: {words.estimate(estimate)}"
     facts["Versions"]["git commit"] = code_state() or "none: not a git checkout"
     truth = None
     if snakemake.input.scores:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 
@@ -11,6 +12,7 @@ from running import products, run, write_sheet
 
 TRAIN = {
     "data": "training.tsv",
+    "task": "distance_three_class",
     "dimensions": 2,
     "nominal_diameter": 9,
     "steps": 150,
@@ -57,15 +59,20 @@ def test_labelled_images_give_weights_card_and_curves(trained):
         "flat.log",
     }
     card = json.loads((models / "flat.json").read_text())
-    assert card["architecture"] == {"channels": [8, 16], "dimensions": 2}
+    assert card["architecture"] == {"channels": [8, 16], "dimensions": 2, "top_channels": [4, 8]}
     assert card["training"]["command"] == "snakemake --cores all results/models/flat.safetensors"
     assert card["training"]["data"] == "training.tsv"
-    assert card["scores"]["iou 0.5"]["f1"] > 0.5
+    assert set(card["top_models"]) == {"watershed", "three_class"}
+    for top_model in card["top_models"]:
+        assert card["scores"][top_model]["iou 0.5"]["f1"] > 0.5
     assert "validation F1" in (models / "flat.log").read_text()
 
 
 @pytest.mark.slow
-def test_a_2d_network_gives_the_same_cells_for_any_tiles_jobs_and_threads(trained, tmp_path):
+@pytest.mark.parametrize("top_model", ["watershed", "three_class"])
+def test_a_2d_network_gives_the_same_cells_for_any_tiles_jobs_and_threads(
+    trained, tmp_path, top_model
+):
     found = []
     for shape, jobs in (([1, 512, 512], 1), ([1, 16, 24], 2), ([3, 40, 33], 3)):
         folder = tmp_path / f"jobs{jobs}"
@@ -75,10 +82,17 @@ def test_a_2d_network_gives_the_same_cells_for_any_tiles_jobs_and_threads(traine
             "samples": "samples.tsv",
             "tile": {"shape": shape, "jobs": jobs},
             "predict": {"model": str(trained / "results/models/flat.safetensors")},
+            "segment": {"top_model": top_model},
         }
         run(folder, config, f"--cores={jobs}")
         found.append(products(folder, "c"))
     assert found[0] == found[1] == found[2]
+    cells = pq.read_table(folder / "results/c/cells.parquet")
+    assert cells.num_rows > 20
+    parameters = json.loads(cells.schema.metadata[b"mosaicell.parameters"])
+    card = json.loads((trained / "results/models/flat.json").read_text())
+    assert parameters["top_model"] == top_model
+    assert card["top_models"][top_model].items() <= parameters.items()
 
 
 @pytest.mark.parametrize(

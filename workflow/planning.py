@@ -18,6 +18,7 @@ from resources import GPU_SPEED, SHARED, SPEEDS, THREADS, Load
 
 STAGES = (
     "ingest",
+    "estimate_diameter",
     "predict",
     "segment",
     "stitch_tiles",
@@ -110,7 +111,9 @@ def plan(loads: dict[str, Load], *, predict_threads: int) -> str:
 
 def stages(load: Load) -> list[str]:
     """The stages that a sample goes through."""
-    return [stage for stage in STAGES if not (load.brought and stage == "predict")]
+    left_out = {"predict"} if load.brought else set()
+    left_out |= {"estimate_diameter"} if load.diameter != "auto" else set()
+    return [stage for stage in STAGES if stage not in left_out]
 
 
 def _to_predict(load: Load) -> float:
