@@ -11,6 +11,7 @@ from mosaicell.composed import Part
 from running import ROOT, write_sheet
 
 CARD = {"name": "nuclei-3d", "threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
+CARD |= {"nominal_diameter": 12.0}
 
 
 def test_an_empty_configuration_is_completed_with_the_defaults_of_the_schema():
@@ -351,6 +352,13 @@ def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
     config = settings.read_config({"segment": {"threshold": 0.5}})
     settings.fill_from_model(config, {"a": sample()}, CARD)
     assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.5, 0.1)
+
+
+@pytest.mark.parametrize(("given", "left"), [("auto", None), (8, {"um": 8.0}), (None, None)])
+def test_a_model_that_knows_no_diameter_takes_images_as_they_are(given, left):
+    config = settings.read_config({"predict": {"diameter": given}})
+    settings.fill_from_model(config, {"a": sample()}, CARD | {"nominal_diameter": None})
+    assert config["predict"]["diameter"] == left
 
 
 def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():

@@ -476,6 +476,8 @@ def listings(parts: tuple[Part, ...]) -> str:
 def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
     """Set the threshold and the persistence that the user leaves to the model, in place.
 
+    A model that does not say which diameter it knows takes images as they are.
+
     Raises
     ------
     SettingsError
@@ -492,6 +494,8 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
                     "that landscape: set it"
                 )
         config["segment"][key] = card[key]
+    if config["predict"]["diameter"] == "auto" and card["nominal_diameter"] is None:
+        config["predict"]["diameter"] = None
 
 
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
