@@ -17,6 +17,7 @@ CARD = {
         "watershed": {"threshold": 0.3, "persistence": 0.1},
         "three_class": {"threshold": 0.6, "persistence": 0.2},
     },
+    "nominal_diameter": 12.0,
     "sha256": "0" * 64,
 }
 
@@ -401,6 +402,19 @@ def test_a_training_that_starts_from_a_model_keeps_what_that_is():
             settings.read_config({"train": {"start_from": "nuclei-2d"} | given})
     with pytest.raises(FileNotFoundError, match="there is no model 'nuclei-9d'"):
         settings.read_config({"train": {"start_from": "nuclei-9d"}})
+
+
+@pytest.mark.parametrize("given", ["auto", None])
+def test_a_model_that_knows_no_diameter_takes_images_as_they_are(given):
+    config = settings.read_config({"predict": {"diameter": given}})
+    settings.fill_from_model(config, {"a": sample()}, CARD | {"nominal_diameter": None})
+    assert config["predict"]["diameter"] is None
+
+
+def test_a_diameter_of_which_the_model_knows_nothing_is_refused():
+    config = settings.read_config({"predict": {"diameter": 8}})
+    with pytest.raises(settings.SettingsError, match="a diameter came for sample .* set the diam"):
+        settings.fill_from_model(config, {"a": sample()}, CARD | {"nominal_diameter": None})
 
 
 def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():

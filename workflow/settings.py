@@ -488,6 +488,8 @@ def listings(parts: tuple[Part, ...]) -> str:
 def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
     """Set the threshold and the persistence that the user leaves to the model, in place.
 
+    A model that does not say which diameter it knows takes images as they are.
+
     Raises
     ------
     SettingsError
