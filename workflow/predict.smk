@@ -22,7 +22,6 @@ rule predict:
         gpu=1,
     params:
         jobs=len(JOBS),
-        model=config["predict"]["model"],
         channel=of_sample("channel"),
         earlier=earlier("predict"),
         diameter=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample]),

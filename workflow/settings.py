@@ -458,15 +458,8 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
     ------
     SettingsError
         If a sample brings its own landscape, of which the model knows nothing, or the model
-        recommends nothing, or knows no diameter to which an image could be scaled.
+        recommends nothing.
     """
-    for sample in samples.values():
-        if card["nominal_diameter"] is None and diameter(config, sample) is not None:
-            raise SettingsError(
-                f"config: a diameter came for sample {sample.name!r}, but the model "
-                f"{card['name']!r} does not say which diameter it knows; allowed is an image as it "
-                "is: set the diameter to null, or nominal_diameter in the model's card"
-            )
     for key in ("threshold", "persistence"):
         if config["segment"][key] is not None:
             continue
@@ -484,6 +477,22 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
                 "top_models in the model's card"
             )
         config["segment"][key] = card[key]
+
+
+def check_scale(config: dict, samples: dict[str, Sample], card: dict) -> None:
+    """Refuse a diameter for a model, made elsewhere, that does not say which one it knows.
+
+    Raises
+    ------
+    SettingsError
+    """
+    for sample in samples.values():
+        if card["nominal_diameter"] is None and diameter(config, sample) is not None:
+            raise SettingsError(
+                f"config: a diameter came for sample {sample.name!r}, but the model "
+                f"{card['name']!r} does not say which diameter it knows; allowed is an image as it "
+                "is: set the diameter to null, or nominal_diameter in the model's card"
+            )
 
 
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
