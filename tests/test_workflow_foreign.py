@@ -46,7 +46,6 @@ def zoo(folder, name):
     pytest.importorskip("bioimageio.spec", reason="pip install '.[bioimageio]'")
     network, card = model.load(name)
     said = zoo_folder(folder / "zoo", network, network.dimensions, version="0.5")
-    said["inputs"][0]["preprocessing"] = []
     for axis in said["inputs"][0]["axes"][2:]:
         axis["size"] = {"min": 8 * network.stride, "step": network.stride}
     for axis in said["outputs"][0]["axes"][2:]:
@@ -67,11 +66,8 @@ def zoo(folder, name):
 )
 def test_a_network_made_elsewhere_cuts_cells_that_no_tiling_changes(tmp_path, write, name, shape):
     image, _ = synthesise(7, shape)
-    tifffile.imwrite(
-        tmp_path / "image.tif",
-        (image * 200 + 50).clip(0, 255).astype(np.uint8),
-        photometric="minisblack",
-    )
+    grey = ((image - image.min()) / np.ptp(image) * 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "image.tif", grey, photometric="minisblack")
     row = {"sample": "a", "image": tmp_path / "image.tif"}
     path = write(tmp_path, name)
     found = {}
@@ -85,18 +81,7 @@ def test_a_network_made_elsewhere_cuts_cells_that_no_tiling_changes(tmp_path, wr
         found[jobs] = products(folder, "a")
         landscape = open_array(folder / "results/work/a/landscape.zarr")[:]
     assert found[1] == found[2]
-    assert np.ptp(landscape) > 1000
-    if write is not zoo:  # which takes brightness as it is
-        ours = tmp_path / "ours"
-        ours.mkdir()
-        run(
-            ours,
-            configured(ours, row, tile=[64, 64, 64], predict={"model": name}),
-            "--until",
-            "predict",
-        )
-        expected = open_array(ours / "results/work/a/landscape.zarr")[:]
-        assert np.abs(landscape.astype(int) - expected.astype(int)).max() <= 1
+    assert np.ptp(landscape) > 10000
 
 
 @pytest.mark.slow
