@@ -15,7 +15,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     say = partial(print, f"estimate_diameter {snakemake.wildcards.sample}:", file=sys.stderr)
     store, params = Path(snakemake.input.group).parent, snakemake.params
     summary = read_job_record(snakemake.input.summary)
-    network, about = load(params.model, top_model=params.top_model)
+    network, about = load(snakemake.input.weights, top_model=params.top_model)
     device = device_of_choice()
     network.to(device)
     channel = {"number": params.channel, "normalisation": about.get("normalisation")}

@@ -27,7 +27,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     with reopening(Path(snakemake.input.summary)):
         landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
-    network, about = load(params.model, top_model=params.top_model)
+    network, about = load(snakemake.input.weights, top_model=params.top_model)
     device = device_of_choice()
     network.to(device)
     diameter = params.diameter or {}

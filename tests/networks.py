@@ -48,6 +48,11 @@ def exported(network: torch.nn.Module, path: Path, *shape: int, stride: int | No
     return path
 
 
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def card_of(path: Path, dimensions: int, **fields) -> Path:
     """Write the card of a file with a network of `lively`; `...` takes a field out."""
     card = {
@@ -58,7 +63,7 @@ def card_of(path: Path, dimensions: int, **fields) -> Path:
         "normalisation": {"by": "limits", "clip": [0, 1.5]},
         "landscape": {},
         "top_models": {"watershed": {"threshold": 0.4, "persistence": 0.1}},
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hash_of(path),
     } | fields
     beside = path.with_suffix(".json")
     beside.write_text(json.dumps({k: v for k, v in card.items() if v is not ...}))
@@ -85,7 +90,7 @@ def zoo_folder(folder: Path, network: torch.nn.Module, dimensions: int, *, versi
         "weights": {
             "torchscript": {
                 "source": "weights.pt",
-                "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+                "sha256": hash_of(weights),
                 "pytorch_version": "2.13",
             }
         },

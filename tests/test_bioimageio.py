@@ -70,6 +70,7 @@ def test_a_folder_is_used_as_its_description_says(folders, version, dimensions, 
         (folder / other).unlink(missing_ok=True)
     (folder / name).write_text(yaml.safe_dump(said[version]))
     assert model.find(folder) == (folder / "weights.pt", folder / name)
+    assert model.find(folder / "weights.pt") == model.find(folder)
     loaded, card = model.load(folder)
     assert card["name"] == "a model of the zoo"
     assert card["architecture"]["dimensions"] == dimensions

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 import warnings
 import zipfile
@@ -14,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosaicell import model
+from mosaicell.foreign.bioimageio import OURS
+from mosaicell.foreign.card import ACTIVATIONS, DEFAULTS, LANDSCAPE, NEEDED, NORMALISATIONS
 from mosaicell.foreign.network import Foreign, _fitting, _ordered, beyond_halo
 from mosaicell.geometry import Grid
 from mosaicell.intensity import histogram, limits, limits_and_clip, normalise, statistics
 from mosaicell.predict import ONE, Channel, predict
 from mosaicell.resample import model_grid
-from networks import EDGE, card_of, exported, lively, traced
+from networks import EDGE, card_of, exported, hash_of, lively, traced
 
 
 def example(dimensions):
@@ -364,6 +367,47 @@ def test_reading_a_card_says_what_the_stages_need(written):
     assert other["weights_sha256"] == card["weights_sha256"]
     named = model.card(card_of(written, 2, sees_beyond_halo=True, name="new", notes="n"))
     assert named["sha256"] == card["sha256"]
+
+
+# What the docs say
+
+DOCS = (Path(__file__).parents[1] / "docs/other_networks.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("block", "name"), [("trace", "nuclei.pt"), ("export", "nuclei.pt2")])
+def test_what_the_docs_export_is_taken_with_the_card_of_the_docs(
+    tmp_path, monkeypatch, block, name
+):
+    class Classes(torch.nn.Module):
+        """Background, cell and border, halved and doubled four times."""
+
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(
+                torch.nn.AvgPool2d(16),
+                torch.nn.Conv2d(1, 3, 3, padding=1),
+                torch.nn.Upsample(scale_factor=16),
+            )
+
+        def forward(self, x):
+            return self.layers(x)
+
+    monkeypatch.chdir(tmp_path)
+    code = re.search(rf"```python\n# {block}\n(.*?)```", DOCS, re.DOTALL)[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(code, {"network": Classes()})
+    said = json.loads(re.search(r"```json\n(.*?)```", DOCS, re.DOTALL)[1])
+    network, about = model.load(card_of(Path(name), 2, **said | {"sha256": hash_of(Path(name))}))
+    assert network.core(torch.rand(1, 1, 160, 192)).shape == (1, 1, 64, 96)
+    assert about["threshold"] == 0.3
+
+
+def test_the_docs_name_every_field():
+    for name in (*NEEDED, *DEFAULTS, "name"):
+        assert f"| `{name}` |" in DOCS
+    for name in (*NORMALISATIONS, *ACTIVATIONS, *LANDSCAPE, *OURS):
+        assert f"`{name}" in DOCS or f'"{name}"' in DOCS
 
 
 # Files that could run Python when they are opened

@@ -413,8 +413,8 @@ def test_a_model_that_knows_no_diameter_takes_images_as_they_are(given):
 
 def test_a_diameter_of_which_the_model_knows_nothing_is_refused():
     config = settings.read_config({"predict": {"diameter": 8}})
-    with pytest.raises(settings.SettingsError, match="a diameter came for sample .* set the diam"):
-        settings.fill_from_model(config, {"a": sample()}, CARD | {"nominal_diameter": None})
+    with pytest.raises(settings.SettingsError, match=r"a diameter came for sample .* set the diam"):
+        settings.check_scale(config, {"a": sample()}, CARD | {"nominal_diameter": None})
 
 
 def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():

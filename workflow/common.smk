@@ -12,8 +12,9 @@ try:
         config["samples"], config["results"], config["predict"]["channel"]
     )
     WEIGHTS, CARD = model.find(config["predict"]["model"])
-    ABOUT_MODEL = model.card(config["predict"]["model"])
+    ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
+    settings.check_scale(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
     settings.check_measure(config, SAMPLES)
     settings.check_track(config)

@@ -21,7 +21,6 @@ rule estimate_diameter:
         runtime=runtime("estimate_diameter"),
         gpu=1,
     params:
-        model=config["predict"]["model"],
         channel=of_sample("channel"),
         top_model=config["segment"]["top_model"],
         earlier=earlier("estimate_diameter"),
@@ -53,7 +52,6 @@ rule predict:
         gpu=1,
     params:
         jobs=len(JOBS),
-        model=config["predict"]["model"],
         channel=of_sample("channel"),
         top_model=config["segment"]["top_model"],
         earlier=earlier("predict"),

@@ -494,7 +494,7 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
     ------
     SettingsError
         If a sample brings its own landscape, of which the model knows nothing, or the model
-        recommends nothing, or knows no diameter to which an image could be scaled.
+        recommends nothing.
     ValueError
         If the model does not have the top model, and a sample needs it.
     """
@@ -502,18 +502,10 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
     if not all(sample.landscape for sample in samples.values()):
         model.check_top_model(card, top_model)
     recommended = card["top_models"].get(top_model, {})
-    knows_no_diameter = card["nominal_diameter"] is None
     if config["predict"]["diameter"] == "auto" and (
-        knows_no_diameter or None in recommended.values()
+        card["nominal_diameter"] is None or None in recommended.values()
     ):
         config["predict"]["diameter"] = None  # nothing to estimate by: images are taken as they are
-    for sample in samples.values():
-        if knows_no_diameter and diameter(config, sample) is not None:
-            raise SettingsError(
-                f"config: a diameter came for sample {sample.name!r}, but the model "
-                f"{card['name']!r} does not say which diameter it knows; allowed is an image as it "
-                "is: set the diameter to null, or nominal_diameter in the model's card"
-            )
     for key in ("threshold", "persistence"):
         if config["segment"][key] is not None:
             continue
@@ -531,6 +523,22 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
                 "top_models in the model's card"
             )
         config["segment"][key] = recommended[key]
+
+
+def check_scale(config: dict, samples: dict[str, Sample], card: dict) -> None:
+    """Refuse a diameter for a model, made elsewhere, that does not say which one it knows.
+
+    Raises
+    ------
+    SettingsError
+    """
+    for sample in samples.values():
+        if card["nominal_diameter"] is None and diameter(config, sample) is not None:
+            raise SettingsError(
+                f"config: a diameter came for sample {sample.name!r}, but the model "
+                f"{card['name']!r} does not say which diameter it knows; allowed is an image as it "
+                "is: set the diameter to null, or nominal_diameter in the model's card"
+            )
 
 
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:

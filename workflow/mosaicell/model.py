@@ -17,8 +17,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .foreign import bioimageio
-from .foreign import card as foreign_card
+from .foreign.bioimageio import find as find_in_folder
+from .foreign.bioimageio import folder_of
+from .foreign.bioimageio import read as read_of_folder
+from .foreign.card import SUFFIXES
+from .foreign.card import read as read_foreign
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading a card needs none of it
     from .predict import Network
@@ -68,9 +71,9 @@ def find(name_or_path: str | Path) -> tuple[Path, Path]:
         If there is no such model, or its card is missing.
     """
     given = str(name_or_path)
-    if given and Path(given).is_dir():
-        return bioimageio.find(Path(given))
-    is_path = given.endswith((".safetensors", *foreign_card.SUFFIXES))
+    if given and (folder := folder_of(Path(given))):
+        return find_in_folder(folder)
+    is_path = given.endswith((".safetensors", *SUFFIXES))
     path = Path(given) if is_path else SHIPPED / f"{given}.safetensors"
     if not path.is_file():
         raise FileNotFoundError(
@@ -123,9 +126,9 @@ def card(name_or_path: str | Path) -> dict:
     """
     weights, path = find(name_or_path)
     if path.suffix == ".yaml":
-        return bioimageio.read(path)
-    if weights.suffix in foreign_card.SUFFIXES:
-        return foreign_card.read(path)
+        return read_of_folder(path)
+    if weights.suffix in SUFFIXES:
+        return read_foreign(path)
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -39,6 +39,18 @@ STRIDE = 16  # of a network that takes one size alone: most halve their input fo
 FLOATS = ("float32", "float64")
 
 
+def folder_of(path: Path) -> Path | None:
+    """The model folder that a path names, itself or by the weights in it; None if it names none."""
+    if path.is_dir():
+        return path
+    if not path.is_file() or path.with_suffix(".json").is_file():
+        return None
+    folders = (
+        folder for folder in path.parents if any((folder / name).is_file() for name in FILES)
+    )
+    return next(folders, None)
+
+
 def find(folder: Path) -> tuple[Path, Path]:
     """Weights and description in a BioImage.IO model folder.
 

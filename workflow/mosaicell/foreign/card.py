@@ -106,7 +106,8 @@ def complete(fields: dict, path: Path) -> dict:
     -------
     dict
         Also with `architecture` (dimensions, and features for an estimate of memory) and
-        `weights_sha256`, what the card said of the file; `sha256` is that of file and card.
+        `weights_sha256`, what the card said of the file; `sha256` is that of file and card. Of a
+        top model's parameters, None says that none is recommended.
 
     Raises
     ------
@@ -170,6 +171,7 @@ def complete(fields: dict, path: Path) -> dict:
     check("sees_beyond_halo", isinstance(fields["sees_beyond_halo"], bool), "true or false")
     check("sha256", _is_hash(fields["sha256"]), "64 digits of 0 to 9 and a to f")
     check("top_models", _are_top_models(fields["top_models"]), TOP_MODELS)
+    fields["top_models"] = {"watershed": dict.fromkeys(PARAMETERS)} | fields["top_models"]
     fields["normalisation"] = _normalisation(fields["normalisation"], path)
     fields["landscape"] = _landscape(fields["landscape"], fields["axes"], path)
 
@@ -178,10 +180,6 @@ def complete(fields: dict, path: Path) -> dict:
     return fields | {
         "task": "distance",
         "architecture": {"channels": [FEATURES], "dimensions": dimensions},
-        # None where nothing is recommended, so that all cards can be read alike.
-        "top_models": {
-            "watershed": dict.fromkeys(PARAMETERS) | fields["top_models"].get("watershed", {})
-        },
         "weights_sha256": fields["sha256"],
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
