@@ -6,6 +6,7 @@ rule report:
         summary=SUMMARY,
         stitched=WORK / "stitch.json",
         written=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
+        curves=curves,
         scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
         code=code("report"),
         template=str(settings.SCHEMAS.parent / "mosaicell" / "report" / "page.html.j2"),

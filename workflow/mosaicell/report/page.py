@@ -25,6 +25,7 @@ import numpy as np
 import zarr
 
 from ..geometry import Triple
+from ..pictures import packed
 from ..seams import find_seams
 from ..version import __version__
 from ..words import number
@@ -50,6 +51,7 @@ def report(
     timings: list[dict],
     attempts: dict[str, list[dict]],
     num_cells: list[int] | None = None,
+    curves: bytes | None = None,
     reading_image: Callable[[], AbstractContextManager] = nullcontext,
     reading_labels: Callable[[], AbstractContextManager] = nullcontext,
 ) -> str:
@@ -86,6 +88,8 @@ def report(
         nothing is told may be left out.
     num_cells : list of int, optional
         Of each frame of a movie.
+    curves : bytes, optional
+        PNG with the course of the training of the model that predicted.
     reading_image, reading_labels : callable, optional
         Gives a context in which the image, or the labels, are read: who is to mend what is found
         damaged there.
@@ -146,6 +150,7 @@ def report(
         compared=seam_check.compared(seams),
         profiles=seam_check.profiles(whole, counted, borders, seams),
         facts=facts,
+        curves=curves and packed(curves, "png"),
         timings=history.times(timings),
         tried=history.verdict(attempts),
         retried=history.retried(attempts),
