@@ -68,6 +68,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
                 {"stage": stage, "jobs": len(jobs), "seconds": seconds, "max_rss_mb": memory}
             )
     logs = Path(snakemake.log[0]).parent
+    curves = Path(snakemake.input.curves[0]).read_bytes() if snakemake.input.curves else None
     page = report(
         sample=snakemake.params.sample,
         image=image,
@@ -84,6 +85,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         attempts={name: read_attempts(logs / f"{name}.log") for name in names},
         num_cells=result["num_cells"] if summary["frames"] else None,
         truth=truth,
+        curves=curves,
         reading_image=reading_image,
         reading_labels=reading_labels,
     )

@@ -1,6 +1,7 @@
 """The rule train: labelled images in, a model out, with which predict is as exact as ever."""
 
 import json
+from base64 import b64encode
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -89,6 +90,9 @@ def test_a_2d_network_gives_the_same_cells_for_any_tiles_jobs_and_threads(
     assert found[0] == found[1] == found[2]
     cells = pq.read_table(folder / "results/c/cells.parquet")
     assert cells.num_rows > 20
+    page = (folder / "results/c/report.html").read_text()
+    curves = (trained / "results/models/flat.png").read_bytes()
+    assert f"data:image/png;base64,{b64encode(curves).decode()}" in page
     parameters = json.loads(cells.schema.metadata[b"mosaicell.parameters"])
     card = json.loads((trained / "results/models/flat.json").read_text())
     assert parameters["top_model"] == top_model

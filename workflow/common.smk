@@ -143,6 +143,12 @@ def estimated_diameter(wildcards):
     return DIAMETER if is_auto else []
 
 
+def curves(wildcards):
+    """The course of the model's training, if that has left it and the model predicts the sample."""
+    beside = WEIGHTS.with_suffix(".png")
+    return [] if SAMPLES[wildcards.sample].landscape or not beside.exists() else [str(beside)]
+
+
 def predictions(wildcards):
     """What the landscape waits for: nothing if the sample brings it."""
     if SAMPLES[wildcards.sample].landscape:
