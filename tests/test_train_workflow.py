@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from phantoms import landscape_of, packed_cells
-from running import products, run, write_sheet
+from running import products, run, write_ome_zarr, write_sheet
 
 TRAIN = {
     "data": "training.tsv",
@@ -33,6 +33,10 @@ def write_images(folder, names):
     for seed, (name, split) in enumerate(names.items()):
         labels = packed_cells((1, 70, 90), spacing=10, seed=seed)
         image = landscape_of(labels, seed=seed, blur=1, noise=0.05)
+        if name.endswith(".zarr"):
+            write_ome_zarr(folder / name, image[None], labels.astype(np.uint32))
+            rows.append({"image": name, "labels": f"{name}/labels/cells", "split": split})
+            continue
         tifffile.imwrite(folder / f"{name}.tif", image[0])
         tifffile.imwrite(folder / f"{name}-labels.tif", labels[0].astype(np.uint16))
         rows.append({"image": f"{name}.tif", "labels": f"{name}-labels.tif", "split": split})
@@ -41,9 +45,9 @@ def write_images(folder, names):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with three labelled planes, a sample of one of them, and a model."""
+    """A folder with three labelled planes, one as OME-Zarr, a sample of another, and a model."""
     folder = tmp_path_factory.mktemp("train")
-    rows = write_images(folder, {"a": "train", "b": "train", "c": "validation"})
+    rows = write_images(folder, {"a": "train", "b.ome.zarr": "train", "c": "validation"})
     write_sheet(folder / "training.tsv", rows)
     write_sheet(folder / "samples.tsv", [{"sample": "c", "image": "c.tif"}])
     config = {"samples": "samples.tsv", "train": TRAIN}
@@ -63,6 +67,7 @@ def test_labelled_images_give_weights_card_and_curves(trained):
     assert card["architecture"] == {"channels": [8, 16], "dimensions": 2, "top_channels": [4, 8]}
     assert card["training"]["command"] == "snakemake --cores all results/models/flat.safetensors"
     assert card["training"]["data"] == "training.tsv"
+    assert card["training"]["images"] == {"train": 2, "validation": 1}
     assert set(card["top_models"]) == {"watershed", "three_class"}
     for top_model in card["top_models"]:
         assert card["scores"][top_model]["iou 0.5"]["f1"] > 0.5
