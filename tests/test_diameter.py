@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from mosaicell.dataset import labelled
-from mosaicell.diameter import N_PLACES, WINDOW, estimate_diameter
+from mosaicell.diameter import N_PLACES, WINDOW, _windows, estimate_diameter
 from mosaicell.geometry import Box
 from mosaicell.model import load
 from mosaicell.predict import Channel, channel_of_levels, choose_level, coarsened
@@ -80,6 +80,26 @@ def test_where_there_is_no_cell_no_diameter_is_estimated(nuclei_2d, seed):
         assert found == expected
     else:
         assert found["confidence"] < 0.75  # noise is no nuclei: 0.8 and more
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_windows_lie_in_the_image_and_around_their_places(seed):
+    rng = np.random.default_rng(seed)
+    extent = [int(n) for n in rng.integers(1, 200, 3)]
+    core = [min(64, 4 * -(-n // 4)) for n in extent]
+    scale = tuple(rng.uniform(0.2, 3, 3))
+    centres = [
+        tuple(rng.uniform(0, n) / s for n, s in zip(extent, scale, strict=True)) for _ in "ab"
+    ]
+    sites = [(0, centres[0]), (0, centres[0]), (3, centres[1])]
+    windows = _windows(sites, scale=scale, extent=extent, core=core, stride=4)
+    assert [frame for frame, _ in windows] == [0, 3]
+    for (_, first), centre in zip(windows, centres, strict=True):
+        for f, at, s, n, c in zip(first, centre, scale, extent, core, strict=True):
+            assert f % 4 == 0
+            assert 0 <= f < n
+            assert f + c <= n + 4
+            assert f - 2 <= at * s <= f + c + 2
 
 
 class Endless:

@@ -252,15 +252,7 @@ def _look(
     if dimensions == 2:
         core[0] = 1
     channel, grid = channel_at(scale), ModelGrid(scale, tuple(core))
-    windows = {}  # places near each other, or in a small image, share a window
-    for frame, centre in sites:
-        first = [0, 0, 0]
-        for axis in range(3):
-            step = 1 if core[axis] == 1 else stride
-            last = max(0, extent[axis] - core[axis])
-            ideal = centre[axis] * scale[axis] - core[axis] / 2
-            first[axis] = step * round(min(max(ideal, 0), last) / step)
-        windows[frame, tuple(first)] = None
+    windows = _windows(sites, scale=scale, extent=extent, core=core, stride=stride)
 
     def cells_of(window: tuple[int, Triple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         frame, first = window
@@ -287,6 +279,28 @@ def _look(
         n_cells=len(sizes),
         confidence=float((sizes * peaks).sum() / sizes.sum()),
     )
+
+
+def _windows(
+    sites: list[tuple[int, tuple[float, float, float]]],
+    *,
+    scale: tuple[float, float, float],
+    extent: list[int],
+    core: list[int],
+    stride: int,
+) -> list[tuple[int, Triple]]:
+    """Frames and first model voxels of the windows around all places, as far as the image goes.
+
+    Places that are near each other, or in a small image, share a window.
+    """
+    windows = {}
+    for frame, centre in sites:
+        first = []
+        for at, s, n, c in zip(centre, scale, extent, core, strict=True):
+            step = 1 if c == 1 else stride  # planes are not pooled
+            first.append(step * round(min(max(at * s - c / 2, 0), max(n - c, 0)) / step))
+        windows[frame, tuple(first)] = None
+    return list(windows)
 
 
 def _typical(sizes: np.ndarray, is_cut: np.ndarray, dimensions: int) -> float:
