@@ -10,6 +10,7 @@ import settings
 from mosaicell import model, train
 from mosaicell.curves import Look
 from mosaicell.dataset import labelled
+from mosaicell.resample import positions
 from phantoms import landscape_of, packed_cells
 
 SETTINGS = {
@@ -26,6 +27,7 @@ SETTINGS = {
     "edge": 16,
     "peak_learning_rate": 1e-2,
     "weight_decay": 1e-2,
+    "rim": 0.0,
     "validate_every": 2,
     "patience": None,
     "window": 32,
@@ -70,7 +72,7 @@ def _small(monkeypatch):
     torch.set_num_threads(before)
 
 
-def volumes(dimensions=3, share=0.0, seed=1, first=0, images=()):
+def volumes(dimensions=3, share=0.0, seed=1, first=0, images=(), rim=0.0):
     return train.TrainingVolumes(
         images=list(images),
         synthetic_share=share,
@@ -80,6 +82,7 @@ def volumes(dimensions=3, share=0.0, seed=1, first=0, images=()):
         edge=16,
         dimensions=dimensions,
         nominal_diameter=12.0,
+        rim=rim,
     )
 
 
@@ -109,6 +112,29 @@ def test_a_share_of_the_volumes_is_synthetic():
     ]
     assert all(sum(which) == 1 for which in of_mixed)
     assert 3 < sum(is_synthetic for is_synthetic, _ in of_mixed) < 17
+
+
+def test_a_rim_lifts_the_target_inside_of_cells_alone():
+    for (image, plain), (same, lifted) in zip(volumes(), volumes(rim=0.25), strict=False):
+        assert torch.equal(image, same)
+        assert torch.equal(lifted > 0, plain > 0)
+        torch.testing.assert_close(lifted[plain > 0], 0.25 + 0.75 * plain[plain > 0])
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (1, 16, 16)], ids=str)
+def test_an_image_that_ends_goes_on_as_predict_reads_it(shape):
+    there = np.arange(np.prod(shape)).reshape(1, *shape)
+    ended = 0
+    for seed in range(40):
+        seen = train._mirrored(np.random.default_rng(seed), there)
+        assert seen.shape == there.shape
+        for axis in (1, 2, 3):
+            line = np.moveaxis(seen, axis, 0)[:, 0, 0, 0]
+            n = int(np.argmax(line)) + 1
+            ended += n < line.size
+            beyond = positions(0, line.size, 1.0, n)
+            assert np.array_equal(line, line[beyond.lower])
+    assert 0 < ended < 40 * 3
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():

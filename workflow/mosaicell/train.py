@@ -45,7 +45,8 @@ from .geometry import Box
 from .predict import ONE, Channel, choose_level, predict
 from .pyramid import level_factors
 from .resample import model_grid
-from .synthesis import MAX_RADIUS, NOMINAL_DIAMETER, synthesise
+from .synthesis import synthesise
+from .synthetic_shapes import MAX_RADIUS, NOMINAL_DIAMETER
 from .unet import NORMALISATION, UNet
 from .watershed import watershed
 
@@ -55,6 +56,7 @@ N_VALIDATION, N_CHOICE = 8, 32  # synthetic volumes
 # Share of the steps after which batch normalisation keeps its constants: a batch is so small that
 # its own mean tells the network of the volume, which no later prediction will.
 FREEZE_AT = 0.1
+MIRRORED = 0.25  # share of the synthetic volumes, per axis, in which the image ends
 FOREGROUND_WEIGHT = 3.0  # most voxels of most volumes are background
 # While training; the final ones are chosen. The best threshold moves as a network learns: with one
 # alone, F1 would rather tell how near that is.
@@ -64,8 +66,9 @@ PERSISTENCES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 IOUS = (0.5, 0.75)  # the first watches the training; both choose threshold and persistence
 SECONDS_BETWEEN_LINES = 5.0
 # On which weights depend; the watershed gives the same cells whatever its code.
-CODE = ("augment", "dataset", "distance", "evaluate", "intensity", "predict", "pyramid", "resample")
-CODE += ("synthesis", "train", "unet")
+CODE = ("augment", "dataset", "distance", "evaluate", "fields", "intensity", "microscope")
+CODE += ("predict", "pyramid", "resample", "synthesis", "synthetic_light", "synthetic_shapes")
+CODE += ("train", "unet")
 
 
 def _normalised(image: np.ndarray) -> np.ndarray:
@@ -80,6 +83,20 @@ def _synthetic(seed, edge: int, dimensions: int) -> tuple[np.ndarray, np.ndarray
     half = round(MAX_RADIUS)
     image, labels = synthesise(seed, (2 * half + 1, edge, edge))
     return image[half : half + 1], labels[half : half + 1]
+
+
+def _mirrored(rng: np.random.Generator, volumes: np.ndarray) -> np.ndarray:
+    """Let the image end inside of the volume, (n, z, y, x), as `predict` goes on beyond its ends.
+
+    A nucleus that the image cuts is seen with its mirror image, which no other volume shows.
+    """
+    for axis in (1, 2, 3):
+        n = volumes.shape[axis]
+        if n > 1 and rng.random() < MIRRORED:
+            at = n - int(rng.integers(1, n // 2))  # voxels of the image along this axis
+            there = np.r_[:at, at - 2 : 2 * at - n - 2 : -1]
+            volumes = volumes.take(there, axis)
+    return volumes
 
 
 class TrainingVolumes(Dataset):
@@ -98,6 +115,8 @@ class TrainingVolumes(Dataset):
         Of a volume.
     dimensions : 2 or 3
     nominal_diameter : float
+    rim : float
+        See `train`.
     """
 
     def __init__(
@@ -111,10 +130,11 @@ class TrainingVolumes(Dataset):
         edge: int,
         dimensions: int,
         nominal_diameter: float,
+        rim: float,
     ):
         self.images, self.synthetic_share, self.seed = images, synthetic_share, seed
         self.first, self.last, self.edge = first, last, edge
-        self.dimensions, self.nominal_diameter = dimensions, nominal_diameter
+        self.dimensions, self.nominal_diameter, self.rim = dimensions, nominal_diameter, rim
 
     def __len__(self) -> int:
         return self.last - self.first
@@ -134,13 +154,14 @@ class TrainingVolumes(Dataset):
             volumes = self._turned(seed)
         tensors = torch.from_numpy(np.ascontiguousarray(volumes))
         image, target = tensors.reshape(2, 1, *volumes.shape[-self.dimensions :])
-        return image, target
+        return image, torch.where(target > 0, self.rim + (1 - self.rim) * target, 0)
 
     def _turned(self, seed) -> np.ndarray:
         """A synthetic image and its target, (2, z, y, x). Blur is strongest along z: it stays z."""
         image, labels = _synthetic(seed, self.edge, self.dimensions)
         volumes = np.stack([_normalised(image), normalised_distance(labels)])
         rng = np.random.default_rng((*seed, 1))
+        volumes = _mirrored(rng, volumes)
         volumes = np.rot90(volumes, rng.integers(4), axes=(2, 3))
         return np.flip(volumes, 1 + np.flatnonzero(rng.random(3) < 0.5))
 
@@ -370,6 +391,7 @@ def train(
     edge: int,
     peak_learning_rate: float,
     weight_decay: float,
+    rim: float,
     validate_every: int,
     patience: int | None,
     window: int,
@@ -408,6 +430,10 @@ def train(
         Of a volume, in voxels.
     peak_learning_rate, weight_decay : float
         Of AdamW.
+    rim : float, in [0, 1)
+        What the network learns to say at a cell's surface: the distance begins there instead of at
+        0, so that the surface is a step, which a threshold finds in the same place whether the
+        image is sharp or blurred.
     validate_every : int
         Steps between two looks at validation F1; each comes with a checkpoint.
     patience : int or None
@@ -452,6 +478,7 @@ def train(
         "edge": edge,
         "peak_learning_rate": peak_learning_rate,
         "weight_decay": weight_decay,
+        "rim": rim,
         "validate_every": validate_every,
         "patience": patience,
         "window": window,
@@ -479,6 +506,7 @@ def train(
         edge=edge,
         dimensions=dimensions,
         nominal_diameter=nominal_diameter,
+        rim=rim,
     )
     loader = DataLoader(
         volumes,
