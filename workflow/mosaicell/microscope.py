@@ -96,7 +96,7 @@ def _brightness_of_planes(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _counted(rng: np.random.Generator, planes: np.ndarray) -> np.ndarray:
-    photons = np.float32(log_uniform(rng, 5, 400))  # of a nucleus of average brightness
+    photons = np.float32(log_uniform(rng, 8, 400))  # of a nucleus of average brightness
     noise = rng.standard_normal(planes.shape, dtype=np.float32)
     noise *= np.float32(0.5)
     noise += np.sqrt(photons * planes)  # the root of a count deviates by 1/2
