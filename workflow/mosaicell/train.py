@@ -85,6 +85,15 @@ def _synthetic(seed, edge: int, dimensions: int) -> tuple[np.ndarray, np.ndarray
     return image[half : half + 1], labels[half : half + 1]
 
 
+def _as_of_a_larger_image(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """A normalised volume as it would be in an image that has brighter and darker places, too."""
+    if rng.random() < 0.5:
+        image = image * np.float32(np.exp(rng.uniform(np.log(0.3), 0.2)))
+    if rng.random() < 0.3:
+        image = image + np.float32(rng.uniform(0, 0.2))
+    return np.minimum(image, np.float32(intensity.BRIGHTEST))
+
+
 def _mirrored(rng: np.random.Generator, volumes: np.ndarray) -> np.ndarray:
     """Let the image end inside of the volume, (n, z, y, x), as `predict` goes on beyond its ends.
 
@@ -159,9 +168,9 @@ class TrainingVolumes(Dataset):
     def _turned(self, seed) -> np.ndarray:
         """A synthetic image and its target, (2, z, y, x). Blur is strongest along z: it stays z."""
         image, labels = _synthetic(seed, self.edge, self.dimensions)
-        volumes = np.stack([_normalised(image), normalised_distance(labels)])
         rng = np.random.default_rng((*seed, 1))
-        volumes = _mirrored(rng, volumes)
+        image = _as_of_a_larger_image(rng, _normalised(image))
+        volumes = _mirrored(rng, np.stack([image, normalised_distance(labels)]))
         volumes = np.rot90(volumes, rng.integers(4), axes=(2, 3))
         return np.flip(volumes, 1 + np.flatnonzero(rng.random(3) < 0.5))
 
