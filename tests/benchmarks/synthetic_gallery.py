@@ -39,24 +39,24 @@ REAL = {
 }
 TEXT = """# Synthetic nuclei
 
-`nuclei-3d` was trained on volumes like these and on no real image. A volume is drawn at random, from
-shapes to camera: `synthetic_shapes.py`, `synthetic_light.py` and `microscope.py` in
+`nuclei-3d` was trained on volumes like these and on no real image. A volume is drawn at random,
+from shapes to camera: `synthetic_shapes.py`, `synthetic_light.py` and `microscope.py` in
 `workflow/mosaicell/`. This page is made by `make docs/synthetic.md`.
 
 ## The first volumes, as they come
 
 Of each volume ({edge} voxels wide) a plane in y and x, below it one in z and x; on the right with
-outlines of the nuclei that the network is to find. Some can hardly be seen: how sure it may be, it is
-to learn, too.
+outlines of the nuclei that the network is to find. Some can hardly be seen: it is to learn how sure
+it may be, too.
 
 ![{n_first} synthetic volumes](synthetic/first.png)
 
 ## Beside real images
 
 On the left real crops, brought to the scale of the model: twice the plant ovule of the demo, twice
-the mouse brain. Right of each, the {n_nearest} of {n_volumes} synthetic volumes that are most like it
-by brightness and by how that changes over 1 to 8 voxels. They need not have nuclei in the same places,
-nor as many.
+the mouse brain. Right of each, the {n_nearest} of {n_volumes} synthetic volumes that are most like
+it by brightness and by how that changes over 1 to 8 voxels. They need not have nuclei in the same
+places, nor as many.
 
 ![real crops and the synthetic volumes nearest to them](synthetic/nearest.png)
 
