@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import settings
-from mosaicell import model, train
+from mosaicell import intensity, model, train
 from mosaicell.curves import Look
 from mosaicell.dataset import labelled
 from mosaicell.resample import positions
@@ -115,10 +115,20 @@ def test_a_share_of_the_volumes_is_synthetic():
 
 
 def test_a_rim_lifts_the_target_inside_of_cells_alone():
-    for (image, plain), (same, lifted) in zip(volumes(), volumes(rim=0.25), strict=False):
+    for i in range(5):
+        (image, plain), (same, lifted) = volumes()[i], volumes(rim=0.25)[i]
         assert torch.equal(image, same)
         assert torch.equal(lifted > 0, plain > 0)
         torch.testing.assert_close(lifted[plain > 0], 0.25 + 0.75 * plain[plain > 0])
+
+
+def test_volumes_are_dimmed_as_parts_of_larger_images_and_keep_to_the_normalised_range():
+    image = np.linspace(0, intensity.BRIGHTEST, 50, dtype=np.float32).reshape(2, 5, 5)
+    seen = [train._as_of_a_larger_image(np.random.default_rng(i), image) for i in range(60)]
+    assert any(np.array_equal(other, image) for other in seen)
+    assert min(other.max() for other in seen) < 0.4 * intensity.BRIGHTEST
+    assert max(other.max() for other in seen) == np.float32(intensity.BRIGHTEST)
+    assert all(other.dtype == np.float32 and other.min() >= 0 for other in seen)
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (1, 16, 16)], ids=str)
