@@ -65,6 +65,7 @@ KEYS = [
     ("train.edge", 64, set()),
     ("train.peak_learning_rate", 0.1, set()),
     ("train.weight_decay", 0.1, set()),
+    ("train.rim", 0.3, set()),
     ("train.validate_every", 3, set()),
     ("train.patience", 3, set()),
     ("train.window", 16, set()),

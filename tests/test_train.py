@@ -28,6 +28,7 @@ SETTINGS = {
     "edge": 16,
     "peak_learning_rate": 1e-2,
     "weight_decay": 1e-2,
+    "rim": 0.0,
     "validate_every": 2,
     "patience": None,
     "window": 32,

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from mosaicell import intensity
 from mosaicell.classes import BACKGROUND, BORDER, CELL
 from mosaicell.dataset import labelled
-from mosaicell.volumes import TrainingVolumes
+from mosaicell.resample import positions
+from mosaicell.volumes import TrainingVolumes, _as_of_a_larger_image, _mirrored
 from phantoms import landscape_of, packed_cells
 
 BOTH = ("distance", "classes")
@@ -20,7 +22,7 @@ def picture(seed, dimensions=3):
     return labelled(image, labels, dimensions=dimensions)
 
 
-def volumes(dimensions=3, share=0.0, seed=1, first=0, images=(), targets=("distance",)):
+def volumes(dimensions=3, share=0.0, seed=1, first=0, images=(), targets=("distance",), rim=0.0):
     return TrainingVolumes(
         images=list(images),
         synthetic_share=share,
@@ -31,6 +33,7 @@ def volumes(dimensions=3, share=0.0, seed=1, first=0, images=(), targets=("dista
         dimensions=dimensions,
         nominal_diameter=12.0,
         targets=targets,
+        rim=rim,
     )
 
 
@@ -84,3 +87,39 @@ def test_what_else_is_learned_changes_no_volume_and_classes_lie_where_the_distan
         seen |= set(np.unique(of_voxel))
         assert (both[i]["distance"].numpy()[of_voxel == CELL] > 0).all()
     assert seen == {BACKGROUND, CELL, BORDER}
+
+
+def test_a_rim_lifts_the_target_inside_of_cells_alone():
+    for i in range(5):
+        plain, lifted = volumes()[i], volumes(rim=0.25)[i]
+        assert torch.equal(plain["image"], lifted["image"])
+        is_cell = plain["distance"] > 0
+        assert torch.equal(lifted["distance"] > 0, is_cell)
+        torch.testing.assert_close(
+            lifted["distance"][is_cell], 0.25 + 0.75 * plain["distance"][is_cell]
+        )
+
+
+def test_volumes_are_dimmed_as_parts_of_larger_images_and_keep_to_the_normalised_range():
+    image = np.linspace(0, intensity.BRIGHTEST, 50, dtype=np.float32).reshape(2, 5, 5)
+    seen = [_as_of_a_larger_image(np.random.default_rng(i), image) for i in range(60)]
+    assert any(np.array_equal(other, image) for other in seen)
+    assert min(other.max() for other in seen) < 0.4 * intensity.BRIGHTEST
+    assert max(other.max() for other in seen) == np.float32(intensity.BRIGHTEST)
+    assert all(other.dtype == np.float32 and other.min() >= 0 for other in seen)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (1, 16, 16)], ids=str)
+def test_an_image_that_ends_goes_on_as_predict_reads_it(shape):
+    there = np.arange(np.prod(shape)).reshape(1, *shape)
+    ended = 0
+    for seed in range(40):
+        seen = _mirrored(np.random.default_rng(seed), there)
+        assert seen.shape == there.shape
+        for axis in (1, 2, 3):
+            line = np.moveaxis(seen, axis, 0)[:, 0, 0, 0]
+            n = int(np.argmax(line)) + 1
+            ended += n < line.size
+            beyond = positions(0, line.size, 1.0, n)
+            assert np.array_equal(line, line[beyond.lower])
+    assert 0 < ended < 40 * 3

@@ -19,10 +19,10 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from .classes import classes_of
 from .dataset import LabelledImage
+from .fields import smooth_noise
 from .geometry import Triple
 from .intensity import BRIGHTEST
 from .predict import choose_level
-from .synthesis import smooth_noise
 
 SMALLEST, LARGEST = 0.4, 2.5  # scale
 BEND_LENGTH = 16.0  # voxels of the model over which a bend changes

@@ -19,8 +19,9 @@ from .dataset import LabelledImage
 from .networks import Network
 
 # On which weights depend; the watershed gives the same cells whatever its code.
-CODE = ("augment", "choice", "classes", "dataset", "distance", "evaluate", "intensity", "loss")
-CODE += ("networks", "predict", "pyramid", "resample", "synthesis", "train", "unet", "volumes")
+CODE = ("augment", "choice", "classes", "dataset", "distance", "evaluate", "fields", "intensity")
+CODE += ("loss", "microscope", "networks", "predict", "pyramid", "resample", "synthesis")
+CODE += ("synthetic_light", "synthetic_shapes", "train", "unet", "volumes")
 
 
 def content_of(pictures: list[LabelledImage]) -> str:

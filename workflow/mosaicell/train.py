@@ -38,7 +38,7 @@ from .dataset import LabelledImage
 from .loss import loss_of
 from .networks import NETWORKS, Network, giving
 from .progress import Progress
-from .synthesis import NOMINAL_DIAMETER
+from .synthetic_shapes import NOMINAL_DIAMETER
 from .unet import NORMALISATION
 from .volumes import CHOICE, HELD_OUT_EDGE, VALIDATION, TrainingVolumes, held_out
 
@@ -139,6 +139,7 @@ def train(
     edge: int,
     peak_learning_rate: float,
     weight_decay: float,
+    rim: float,
     validate_every: int,
     patience: int | None,
     window: int,
@@ -181,6 +182,10 @@ def train(
         Of a volume, in voxels.
     peak_learning_rate, weight_decay : float
         Of AdamW.
+    rim : float, in [0, 1)
+        What the network learns to say at a cell's surface: the distance begins there instead of at
+        0, so that the surface is a step, which a threshold finds in the same place whether the
+        image is sharp or blurred.
     validate_every : int
         Steps between two looks at validation F1; each comes with a checkpoint.
     patience : int or None
@@ -230,6 +235,7 @@ def train(
         "edge": edge,
         "peak_learning_rate": peak_learning_rate,
         "weight_decay": weight_decay,
+        "rim": rim,
         "validate_every": validate_every,
         "patience": patience,
         "window": window,
@@ -275,6 +281,7 @@ def train(
         dimensions=dimensions,
         nominal_diameter=nominal_diameter,
         targets=net.targets,
+        rim=rim,
     )
     loader = DataLoader(
         volumes,

@@ -18,10 +18,12 @@ from .augment import augmented
 from .classes import classes_of
 from .dataset import LabelledImage, labelled
 from .distance import normalised_distance
-from .synthesis import MAX_RADIUS, NOMINAL_DIAMETER, synthesise
+from .synthesis import synthesise
+from .synthetic_shapes import MAX_RADIUS, NOMINAL_DIAMETER
 
 HELD_OUT_EDGE = 64  # voxels, of a synthetic volume that is not trained on
 TRAINING, VALIDATION, CHOICE = 0, 1, 2  # the first number of a volume's seed: never shared
+MIRRORED = 0.25  # share of the synthetic volumes, per axis, in which the image ends
 TARGETS = {"distance": normalised_distance, "classes": classes_of}
 
 
@@ -37,6 +39,29 @@ def _synthetic(seed, edge: int, dimensions: int) -> tuple[np.ndarray, np.ndarray
     half = round(MAX_RADIUS)
     image, labels = synthesise(seed, (2 * half + 1, edge, edge))
     return image[half : half + 1], labels[half : half + 1]
+
+
+def _as_of_a_larger_image(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """A normalised volume as it would be in an image that has brighter and darker places, too."""
+    if rng.random() < 0.5:
+        image = image * np.float32(np.exp(rng.uniform(np.log(0.3), 0.2)))
+    if rng.random() < 0.3:
+        image = image + np.float32(rng.uniform(0, 0.2))
+    return np.minimum(image, np.float32(intensity.BRIGHTEST))
+
+
+def _mirrored(rng: np.random.Generator, volumes: np.ndarray) -> np.ndarray:
+    """Let the image end inside of the volume, (n, z, y, x), as `predict` goes on beyond its ends.
+
+    A nucleus that the image cuts is seen with its mirror image, which no other volume shows.
+    """
+    for axis in (1, 2, 3):
+        n = volumes.shape[axis]
+        if n > 1 and rng.random() < MIRRORED:
+            at = n - int(rng.integers(1, n // 2))  # voxels of the image along this axis
+            there = np.r_[:at, at - 2 : 2 * at - n - 2 : -1]
+            volumes = volumes.take(there, axis)
+    return volumes
 
 
 class TrainingVolumes(Dataset):
@@ -57,6 +82,8 @@ class TrainingVolumes(Dataset):
     nominal_diameter : float
     targets : tuple of str
         What is to be learned, of `distance` and `classes`.
+    rim : float
+        See `train.train`.
     """
 
     def __init__(
@@ -71,11 +98,12 @@ class TrainingVolumes(Dataset):
         dimensions: int,
         nominal_diameter: float,
         targets: tuple[str, ...],
+        rim: float,
     ):
         self.images, self.synthetic_share, self.seed = images, synthetic_share, seed
         self.first, self.last, self.edge = first, last, edge
         self.dimensions, self.nominal_diameter = dimensions, nominal_diameter
-        self.targets = targets
+        self.targets, self.rim = targets, rim
 
     def __len__(self) -> int:
         return self.last - self.first
@@ -99,14 +127,19 @@ class TrainingVolumes(Dataset):
             volumes = self._turned(seed)
         tensors = torch.from_numpy(volumes.copy())  # flipped, it may have negative strides
         tensors = tensors.reshape(len(volumes), 1, *volumes.shape[-self.dimensions :])
-        return dict(zip(("image", *self.targets), tensors, strict=True))
+        volume = dict(zip(("image", *self.targets), tensors, strict=True))
+        if "distance" in volume:
+            distance = volume["distance"]
+            volume["distance"] = torch.where(distance > 0, self.rim + (1 - self.rim) * distance, 0)
+        return volume
 
     def _turned(self, seed) -> np.ndarray:
         """A synthetic image and targets, (n, z, y, x). Blur is strongest along z: it stays z."""
         image, labels = _synthetic(seed, self.edge, self.dimensions)
         targets = [TARGETS[name](labels).astype(np.float32) for name in self.targets]
-        volumes = np.stack([_normalised(image), *targets])
         rng = np.random.default_rng((*seed, 1))
+        image = _as_of_a_larger_image(rng, _normalised(image))
+        volumes = _mirrored(rng, np.stack([image, *targets]))
         volumes = np.rot90(volumes, rng.integers(4), axes=(2, 3))
         return np.flip(volumes, 1 + np.flatnonzero(rng.random(3) < 0.5))
 
