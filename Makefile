@@ -52,6 +52,10 @@ bench-measure: setup
 docs/columns.md: setup workflow/mosaicell/columns.py
 	$(BIN)/python -c 'from mosaicell.columns import markdown; print(markdown(), end="")' > $@
 
+docs/synthetic.md: setup tests/benchmarks/synthetic_gallery.py $(wildcard workflow/mosaicell/synthetic_*.py) \
+workflow/mosaicell/microscope.py
+	$(BIN)/python tests/benchmarks/synthetic_gallery.py $@
+
 test: setup
 	$(BIN)/python -m pytest -m 'not slurm and not trackers and not scores' --numprocesses auto --dist worksteal
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from mosaicell.measure import wanted_of
 from mosaicell.progress import logged
 from mosaicell.records import write_job_record
 from mosaicell.sources import open_parts
+from mosaicell.wanted import wanted_of
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     image = open_parts(snakemake.params.image)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from mosaicell.geometry import Grid
 from mosaicell.jobs.measure import measure_tiles
-from mosaicell.measure import wanted_of
 from mosaicell.progress import logged
 from mosaicell.records import (
     Records,
@@ -18,6 +17,7 @@ from mosaicell.records import (
 )
 from mosaicell.smooth import sigma_in_voxels
 from mosaicell.store import open_array
+from mosaicell.wanted import wanted_of
 
 with logged(snakemake.log[0], threads=snakemake.threads):
     sample, params = snakemake.wildcards.sample, snakemake.params

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mosaicell.jobs.shards import fill_shards
 from mosaicell.model import load
-from mosaicell.predict import ONE, channel_of, device_of_choice, ideal_scale, predict
+from mosaicell.predict import ONE, channel_of, device_of_choice, predict, scale_of
 from mosaicell.progress import logged
 from mosaicell.records import (
     Records,
@@ -27,10 +27,17 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     with reopening(Path(snakemake.input.summary)):
         landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
-    network, about = load(snakemake.input.weights)
+    network, about = load(snakemake.input.weights, top_model=params.top_model)
     device = device_of_choice()
     network.to(device)
-    scale = ideal_scale(summary["voxel_size"], params.diameter, about["nominal_diameter"])
+    diameter = params.diameter or {}
+    if snakemake.input.estimate:
+        diameter = {"voxel": read_job_record(snakemake.input.estimate)["diameter"]}
+    scale = scale_of(
+        **diameter,
+        voxel_size=summary["voxel_size"],
+        nominal_diameter=about["nominal_diameter"],
+    )
     grid = model_grid(
         shard=shard_grid(landscape).tile,
         scale=scale,
@@ -40,7 +47,8 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     )
     store = Path(snakemake.input.group).parent
     with reopening(Path(snakemake.input.summary)):
-        channel = channel_of(store, summary, params.channel, grid.scale)
+        normalisation = about.get("normalisation")
+        channel = channel_of(store, summary, params.channel, grid.scale, normalisation)
     versions = versions_of("numba", "numpy", "torch")
     identity = fingerprint(
         versions=versions,
@@ -50,6 +58,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         scale=grid.scale,
         core=grid.core,
         model=about["sha256"],
+        top_model=params.top_model,
         device=device.type,
         code=fingerprint_of_files(snakemake.input.code),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mosaicell import words
 from mosaicell.attempts import read_attempts
 from mosaicell.jobs.labels import gather_borders
 from mosaicell.progress import logged
@@ -40,6 +41,9 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     facts = snakemake.params.facts
     facts["Hashes"]["input"] = summary["content"]
     facts["Hashes"]["landscape"] = summary.get("landscape", {}).get("content", "predicted")
+    if snakemake.input.estimate:
+        estimate = read_job_record(snakemake.input.estimate)
+        facts["Parameters"]["diameter"] = f"auto: {words.estimate(estimate)}"
     facts["Versions"]["git commit"] = code_state() or "none: not a git checkout"
     truth = None
     if snakemake.input.scores:
@@ -64,6 +68,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
                 {"stage": stage, "jobs": len(jobs), "seconds": seconds, "max_rss_mb": memory}
             )
     logs = Path(snakemake.log[0]).parent
+    curves = Path(snakemake.input.curves[0]).read_bytes() if snakemake.input.curves else None
     page = report(
         sample=snakemake.params.sample,
         image=image,
@@ -80,6 +85,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         attempts={name: read_attempts(logs / f"{name}.log") for name in names},
         num_cells=result["num_cells"] if summary["frames"] else None,
         truth=truth,
+        curves=curves,
         reading_image=reading_image,
         reading_labels=reading_labels,
     )

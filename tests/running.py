@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 import yaml
+import zarr
+
+from mosaicell.omezarr import image_attributes, label_attributes
 
 ROOT = Path(__file__).parents[1]
 HILLS = {"threshold": 0.25, "persistence": 0.08, "min_size": 5}  # for `write_hills`
@@ -32,6 +35,16 @@ def write_hills(folder: Path, shape: tuple[int, int, int], seed: int = 3) -> dic
     tifffile.imwrite(folder / "landscape.tif", landscape)
     tifffile.imwrite(folder / "image.tif", (landscape * 250).astype(np.uint8))
     return {"sample": "a", "image": folder / "image.tif", "landscape": folder / "landscape.tif"}
+
+
+def write_ome_zarr(path: Path, image: np.ndarray, labels: np.ndarray, *, voxel_size=None) -> None:
+    """An image (c, z, y, x) as OME-Zarr, with its labels (z, y, x) in `labels/cells`."""
+    known = {"name": "a", "voxel_size": voxel_size, "factors": [(1, 1, 1)]}
+    attributes = image_attributes(**known, dtype=image.dtype, limits=[(0, 1)] * len(image))
+    group = zarr.create_group(path, attributes=attributes)
+    group.create_array("0", data=image)
+    cells = group.create_group("labels/cells", attributes=label_attributes(**known))
+    cells.create_array("0", data=labels)
 
 
 def configured(folder: Path, row: dict, *, tile: list[int], jobs: int = 1, **sections) -> dict:

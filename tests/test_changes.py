@@ -9,9 +9,11 @@ import subprocess
 
 import pytest
 import tifffile
+import torch
 
 import settings
 from mosaicell import model
+from mosaicell.networks import DistanceThreeClass
 from mosaicell.synthesis import synthesise
 from running import ROOT, command, files, products, write_sheet
 
@@ -24,19 +26,20 @@ STITCH = {"stitch"} | MEASURE
 STITCH_TILES = {"stitch_tiles"} | STITCH
 SEGMENT = {"segment"} | STITCH_TILES
 PREDICT = {"predict"} | SEGMENT
-INGEST = {"ingest"} | PREDICT
+ESTIMATE = {"estimate_diameter"} | PREDICT
+INGEST = {"ingest"} | ESTIMATE
 EVERYTHING = {"check_measure"} | INGEST
 
-# Key, another value for it, and the rules that run again. `None`: there is no other value yet.
+# Key, another value for it, and the rules that run again.
 KEYS = [
     ("samples", "copy.tsv", set()),
     ("results", "elsewhere", EVERYTHING),
     ("tile.shape", [16, 12, 16], SEGMENT),
     ("tile.jobs", 2, PREDICT),
-    ("predict.model", "other.safetensors", PREDICT),
+    ("predict.model", "other.safetensors", ESTIMATE),
     ("predict.channel", 1, INGEST),
     ("predict.diameter", 7.0, PREDICT),
-    ("segment.top_model", None, set()),
+    ("segment.top_model", "three_class", PREDICT),
     ("segment.sigma", {"voxel": 1}, SEGMENT),
     ("segment.threshold", 0.3, SEGMENT),
     ("segment.persistence", 0.2, STITCH_TILES),
@@ -50,6 +53,8 @@ KEYS = [
     ("export", ["geff"], {"export"}),
     ("track", {"max_distance": 3}, {"track", "track_export"}),
     ("train.data", None, set()),
+    ("train.task", "three_class", set()),
+    ("train.start_from", None, set()),  # a model would contradict the others
     ("train.synthetic_share", 0.5, set()),
     ("train.dimensions", 2, set()),
     ("train.nominal_diameter", 20, set()),
@@ -60,6 +65,7 @@ KEYS = [
     ("train.edge", 64, set()),
     ("train.peak_learning_rate", 0.1, set()),
     ("train.weight_decay", 0.1, set()),
+    ("train.rim", 0.3, set()),
     ("train.validate_every", 3, set()),
     ("train.patience", 3, set()),
     ("train.window", 16, set()),
@@ -67,9 +73,11 @@ KEYS = [
 ]
 # Library module whose code changes, and the rules that import it.
 MODULES = [
-    ("predict.py", PREDICT),
-    ("smooth.py", SEGMENT),
-    ("stitch.py", STITCH_TILES),
+    ("predict.py", ESTIMATE),
+    ("diameter.py", ESTIMATE),
+    ("smooth.py", ESTIMATE),  # it also cuts what the estimate looks at
+    ("jobs/segment.py", SEGMENT),
+    ("jobs/stitch.py", STITCH_TILES),
     ("jobs/measure.py", MEASURE_CELLS),
     ("hull.py", CHECK_MEASURE),
     ("pictures.py", {"report"}),
@@ -97,11 +105,9 @@ class Run:
         self.row = {"sample": "a", "image": folder / "image.tif", **sizes}
         for sheet in ("samples.tsv", "copy.tsv"):
             write_sheet(folder / sheet, [self.row])
-        weights, card = model.find("nuclei-3d")
         self.model = folder / "model.safetensors"
         for name in ("model", "other"):
-            shutil.copy(weights, folder / f"{name}.safetensors")
-            shutil.copy(card, folder / f"{name}.json")
+            save_chain(folder / f"{name}.safetensors")
         change_model(folder / "other.safetensors")
         self.config = {
             "samples": str(folder / "samples.tsv"),
@@ -126,6 +132,24 @@ class Run:
         said = self.call("--dry-run", **changes)
         rules = set(re.findall(r"^(?:local)?rule (\w+):", said, re.MULTILINE)) - {"all"}
         return rules, set(re.findall(r"wildcards: .*sample=(\w+)", said))
+
+
+def save_chain(path):
+    """A model with both top models: that of nuclei, and after it a network that knows nothing."""
+    net, card = model.load("nuclei-3d")
+    torch.manual_seed(0)
+    chain = DistanceThreeClass(**net.architecture, top_channels=[2, 2, 2])
+    chain.distance.load_state_dict(net.state_dict())
+    heights = {"threshold": 0.25, "persistence": 0.08}
+    model.save(
+        chain,
+        path,
+        nominal_diameter=card["nominal_diameter"],
+        window=card["window"],
+        top_models={"watershed": heights, "three_class": heights},
+        training={},
+        scores={},
+    )
 
 
 def change_model(weights):
@@ -179,10 +203,6 @@ def test_the_table_has_every_key_of_the_configuration():
 def test_another_value_of_a_key_has_just_these_rules_run_again(finished, key, value, rules):
     if key == "track":
         pytest.importorskip("laptrack", reason="tracking needs laptrack: make test-trackers")
-    if value is None:
-        (value,) = settings.schema("config")["properties"]["segment"]["properties"]["top_model"][
-            "enum"
-        ]
     if isinstance(value, str) and (finished.folder / value).exists():
         value = str(finished.folder / value)
     assert finished.planned(config=changed(finished.config, key, value))[0] == rules
@@ -222,7 +242,7 @@ def test_a_model_with_new_content_predicts_again(finished):
     before = [(path, path.read_bytes(), path.stat()) for path in (weights, card)]
     change_model(weights)
     try:
-        assert finished.planned()[0] == PREDICT
+        assert finished.planned()[0] == ESTIMATE
     finally:
         for path, content, known in before:
             path.write_bytes(content)

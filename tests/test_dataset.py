@@ -8,6 +8,7 @@ from mosaicell.dataset import labelled, median_diameter, open_labelled
 from mosaicell.distance import normalised_distance
 from mosaicell.sources import open_source
 from phantoms import landscape_of, packed_cells
+from running import write_ome_zarr
 
 
 def balls(shape, radii, voxel_size=(1.0, 1.0, 1.0)) -> np.ndarray:
@@ -134,3 +135,21 @@ def test_an_image_without_cells_is_background_if_the_diameter_is_known():
     picture = labelled(PLANE[None], PLANE[None] * 0, dimensions=2, diameter=9.0)
     assert picture.target.max() == 0
     assert len(picture.centres) == 0
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_an_ome_zarr_with_its_labels_is_read_as_its_arrays_are(tmp_path, dimensions):
+    labels = packed_cells((1 if dimensions == 2 else 10, 30, 40), spacing=9, seed=1)
+    channels = np.stack([landscape_of(labels, seed=seed) for seed in (1, 2)])
+    size = (2.0, 0.5, 0.5)
+    path = tmp_path / "a.ome.zarr"
+    write_ome_zarr(path, channels, labels.astype(np.uint32), voxel_size=size)
+    found = open_labelled(
+        open_source(path), open_source(path / "labels/cells"), dimensions=dimensions, channel=1
+    )
+    expected = labelled(channels[1], labels, dimensions=dimensions, voxel_size=size)
+    assert found.voxel_size == size
+    assert found.diameter == expected.diameter
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.target, expected.target)
+    np.testing.assert_array_equal(found.levels[0][1], expected.levels[0][1])

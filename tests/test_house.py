@@ -21,7 +21,7 @@ def test_conda_and_pip_have_the_same_pins():
     listed = dict(line.split("==") for line in environment["dependencies"][-1]["pip"])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    needed = project["dependencies"] + extras["workflow"] + extras["track"]
+    needed = project["dependencies"] + extras["workflow"] + extras["track"] + extras["bioimageio"]
     assert set(listed) == {re.split("[<>=]", name)[0].lower() for name in needed}
     assert listed.items() <= pins().items()
 

@@ -12,10 +12,10 @@ from mosaicell.jobs.measure import gather_cells, gather_neighbours, measure_tile
 from mosaicell.jobs.segment import segment_tiles
 from mosaicell.jobs.shards import check_shards, fill_shards
 from mosaicell.jobs.stitch import stitch_tiles, stitch_volume
-from mosaicell.measure import Wanted, wanted_of
 from mosaicell.records import Records, forget_jobs, reopening, write_job_record
 from mosaicell.smooth import smooth
 from mosaicell.store import DamagedError, lay_out, shard_grid
+from mosaicell.wanted import Wanted, wanted_of
 
 SHAPE = (20, 30, 40)
 AXES = ("z", "y", "x")

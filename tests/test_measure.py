@@ -13,16 +13,10 @@ from skimage.measure import regionprops_table
 import mosaicell
 from mosaicell.brightness import ring_of
 from mosaicell.columns import cell_columns
+from mosaicell.features import batches, measure_cells
 from mosaicell.geometry import Box
-from mosaicell.measure import (
-    Wanted,
-    batches,
-    check_channels,
-    measure_cells,
-    sizes_in_voxels,
-    wanted_of,
-)
 from mosaicell.smooth import smooth
+from mosaicell.wanted import Wanted, check_channels, sizes_in_voxels, wanted_of
 from phantoms import ellipsoid, landscape_of, packed_cells
 
 SIZE = (2.0, 0.5, 0.25)

@@ -29,10 +29,11 @@ def row(text, stage):
 
 
 def test_a_plan_says_work_jobs_memory_disk_and_time_of_each_stage():
-    text = planning.plan({"a": load((1, *HUGE))}, predict_threads=8)
+    text = planning.plan({"a": load((1, *HUGE), diameter="auto")}, predict_threads=8)
     assert "a: 5,000 x 10,000 x 20,000 voxels (z, y, x), 1 channel\n" in text
     for stage in planning.STAGES:
         assert len(row(text, stage)) >= 7
+    assert row(text, "estimate_diameter")[1:4] == ["1", "sample", "1"]
     assert row(text, "predict")[1:4] == ["63,200", "shards", "4"]
     assert row(text, "segment")[1:4] == ["63,200", "tiles", "4"]
     assert row(text, "predict")[-1] == "55.6"

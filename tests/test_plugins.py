@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mosaicell.measure import Wanted, measure_cells
+from mosaicell.features import measure_cells
 from mosaicell.plugins import load_plugins
+from mosaicell.wanted import Wanted
 from phantoms import packed_cells
 from test_contacts import boxes_of
 

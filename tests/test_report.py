@@ -14,6 +14,7 @@ from scipy import ndimage
 import mosaicell
 from mosaicell import pictures
 from mosaicell.charts import profile
+from mosaicell.curves import Look, draw_curves
 from mosaicell.geometry import Box
 from mosaicell.measure import measure
 from mosaicell.pictures import colours, cut, grey, outlines, project
@@ -110,6 +111,7 @@ def page_of(tmp_path):
         timings=(),
         facts=None,
         attempts=None,
+        curves=None,
         rows=7,
         tile=(64, 64, 64),
     ):
@@ -137,6 +139,7 @@ def page_of(tmp_path):
             facts=facts or {},
             timings=list(timings),
             attempts=attempts or {},
+            curves=curves,
         )
 
     return make
@@ -145,6 +148,15 @@ def page_of(tmp_path):
 LABELS = balls((24, 48, 72), every=12, radius=4)  # 2 x 4 x 6 balls
 BARS = re.compile(r"<title>([\d,]+): [^<]* to [^<]*</title>")
 CHARTS = re.compile(r'<figure class="card">.*?</figure>', re.DOTALL)
+
+
+def test_the_page_shows_how_the_model_was_trained_where_that_is_known(page_of, tmp_path):
+    draw_curves([Look(1, 0.5, 0.8)], tmp_path / "model.png")
+    content = (tmp_path / "model.png").read_bytes()
+    page = page_of(LABELS, curves=content)
+    assert pictures.packed(content, "png") in Page(page).addresses
+    assert "Training of the model" in page
+    assert "Training of the model" not in page_of(LABELS)
 
 
 def test_the_page_needs_no_other_file_and_no_script(page_of):

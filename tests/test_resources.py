@@ -15,6 +15,8 @@ import tifffile
 import resources
 import settings
 from mosaicell import model
+from mosaicell.predict import scale_of
+from mosaicell.records import write_job_record
 from running import command, run, write_sheet
 
 STAGES = (*resources.SPEEDS, "evaluate_truth", "check_measure", "train")
@@ -91,11 +93,42 @@ def test_time_follows_the_tiles_of_a_job(stage):
 
 
 def test_an_image_on_a_finer_grid_than_the_models_takes_less_time_to_predict():
-    coarse = replace(KNOWN, diameter=24.0, voxel_size=(1.0, 1.0, 1.0))
+    coarse = replace(KNOWN, diameter={"um": 24.0}, voxel_size=(1.0, 1.0, 1.0))
     ratio = resources.seconds("predict", KNOWN, threads=1) / resources.seconds(
         "predict", coarse, threads=1
     )
     assert ratio == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("diameter", "voxel_size", "scale"),
+    [
+        (None, (1.0, 0.5, 0.5), (1, 1, 1)),
+        ("auto", (1.0, 0.5, 0.5), (1, 1, 1)),
+        ({"um": 6}, (1.0, 0.5, 0.5), (2, 1, 1)),
+        ({"um": 6}, None, (1, 1, 1)),
+        ({"voxel": 12}, (1.0, 0.5, 0.5), (2, 1, 1)),
+        ({"voxel": 6}, None, (2, 2, 2)),
+    ],
+)
+def test_the_scale_follows_a_diameter_of_any_unit(diameter, voxel_size, scale):
+    assert replace(KNOWN, diameter=diameter, voxel_size=voxel_size).scale == scale
+    if isinstance(diameter, dict) and (voxel_size or "voxel" in diameter):
+        assert scale_of(**diameter, voxel_size=voxel_size, nominal_diameter=12) == scale
+
+
+def test_what_was_estimated_is_known_to_those_after_it(tmp_path):
+    (tmp_path / "a.tif").touch()
+    sheet = write_sheet(tmp_path / "s.tsv", [{"sample": "a", "image": tmp_path / "a.tif"}])
+    sample = settings.read_samples(str(sheet), "results")["a"]
+    record = tmp_path / "diameter.json"
+    for found, expected in ((None, "auto"), (20.0, {"voxel": 20.0})):
+        if found:
+            write_job_record(record, diameter=found)
+        load = resources.load(settings.read_config({}), sample, CARD, None, record)
+        assert load.diameter == expected
+    write_job_record(record, diameter=None)
+    assert resources.load(settings.read_config({}), sample, CARD, None, record).diameter is None
 
 
 def asked(printed: str) -> dict[str, list[dict[str, str]]]:
@@ -190,6 +223,7 @@ def test_no_job_runs_more_threads_than_it_was_given(watched):
         assert threads == int(jobs[rule][0]["threads"]), rule
     assert {rule for rule in jobs if jobs[rule][0]["threads"] == "2"} == {
         "ingest",
+        "estimate_diameter",
         "predict",
         "stitch",
     }
@@ -210,7 +244,7 @@ def test_only_what_uses_a_gpu_asks_for_one(tmp_path):
     targets = ["all", "results/models/new.safetensors"]
     jobs = asked(run(tmp_path, config, "--dry-run", *targets))
     with_gpu = {rule for rule, known in jobs.items() if any("gpu" in job for job in known)}
-    assert with_gpu == {"predict", "train"}
+    assert with_gpu == {"estimate_diameter", "predict", "train"}
     for rule, known in jobs.items():
         if rule != "all":
             assert all({"mem_mb", "runtime"} <= set(job) for job in known), rule

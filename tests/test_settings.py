@@ -10,7 +10,16 @@ import settings
 from mosaicell.composed import Part
 from running import ROOT, write_sheet
 
-CARD = {"name": "nuclei-3d", "threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
+CARD = {
+    "name": "nuclei-3d",
+    "task": "distance_three_class",
+    "top_models": {
+        "watershed": {"threshold": 0.3, "persistence": 0.1},
+        "three_class": {"threshold": 0.6, "persistence": 0.2},
+    },
+    "nominal_diameter": 12.0,
+    "sha256": "0" * 64,
+}
 
 
 def test_an_empty_configuration_is_completed_with_the_defaults_of_the_schema():
@@ -52,7 +61,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         ({"segment": {"persistence": -0.1}}, "persistence is -0.1; allowed is a number or null of"),
         ({"segment": {"persistence": float("inf")}}, "persistence is Infinity"),
         ({"segment": {"min_size": 1.5}}, "min_size is 1.5; allowed is a whole number"),
-        ({"segment": {"top_model": "magic"}}, 'top_model is "magic"; allowed is watershed'),
+        ({"segment": {"top_model": "magic"}}, 'top_model is "magic"; allowed is watershed or'),
         (
             {"segment": {"sigma": 1}},
             "segment.sigma is 1; allowed is null, {um: ...} or {voxel",
@@ -91,7 +100,23 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         ({"tile": {"shape": [64, 64, 0]}}, "tile.shape is 0"),
         ({"tile": {"jobs": 0}}, "tile.jobs is 0"),
         ({"tile": {"jobs": True}}, "tile.jobs is true"),
-        ({"predict": {"diameter": 0}}, "predict.diameter is 0"),
+        ({"predict": {"diameter": 0}}, "predict.diameter is 0; allowed is auto, a number above 0"),
+        (
+            {"predict": {"diameter": "atuo"}},
+            'predict.diameter is "atuo"; allowed is auto, a number',
+        ),
+        ({"predict": {"diameter": True}}, "predict.diameter is true; allowed is auto, a number"),
+        ({"predict": {"diameter": {}}}, "predict.diameter is {}; allowed is auto, a number"),
+        ({"predict": {"diameter": {"um": 0}}}, "predict.diameter.um is 0; allowed is auto, a"),
+        (
+            {"predict": {"diameter": {"um": 1, "voxel": 2}}},
+            'diameter is {"um": 1, "voxel": 2}; all',
+        ),
+        ({"predict": {"diameter": {"voxels": 2}}}, "write 'voxel' if that is meant"),
+        (
+            {"predict": {"diameter": {"voxel": "2"}}},
+            'predict.diameter.voxel is "2"; allowed is auto',
+        ),
         ({"samples": 3}, "samples is 3; allowed is text"),
         ({"train": {"channels": [4]}}, "channels is [4]; allowed is a list of 2 to 5 values, each"),
         ({"train": {"dimensions": 4}}, "dimensions is 4; allowed is 2 or 3"),
@@ -116,7 +141,7 @@ def test_a_sheet_is_read_with_its_types(tmp_path, monkeypatch):
     samples = settings.read_samples(str(sheet), "results")
     assert list(samples) == ["a", "b"]
     assert samples["a"].voxel_size == (2.0, 0.1, 0.1)
-    assert (samples["a"].channel, samples["a"].diameter) == (1, 4.5)
+    assert (samples["a"].channel, samples["a"].diameter) == (1, {"um": 4.5})
     assert samples["b"].voxel_size is samples["b"].diameter is None
     assert (samples["b"].image, samples["b"].landscape) == ((Part("a.tif"),), ())
     assert samples["b"].channel == 0
@@ -193,8 +218,15 @@ def test_rows_that_make_no_whole_sample_are_refused(tmp_path, monkeypatch, rows,
         ([{"sample": "a", "image": "a.tif", "Chanel": "1"}], "Chanel is not known"),
         ([{"sample": "a", "image": "a.tif", "channel": "-1"}], "channel is -1"),
         ([{"sample": "a", "image": "a.tif", "channel": "DAPI"}], 'channel is "DAPI"'),
-        ([{"sample": "a", "image": "a.tif", "diameter": "0"}], "diameter is 0.0"),
-        ([{"sample": "a", "image": "a.tif", "diameter": "nan"}], "diameter is NaN"),
+        ([{"sample": "a", "image": "a.tif", "diameter": "0"}], "diameter is '0'; allowed is auto,"),
+        ([{"sample": "a", "image": "a.tif", "diameter": "0 um"}], "diameter is '0 um'; allowed is"),
+        ([{"sample": "a", "image": "a.tif", "diameter": "1e999"}], "diameter is '1e999'; allowed"),
+        ([{"sample": "a", "image": "a.tif", "diameter": "nan"}], 'diameter is "nan"; allowed is'),
+        ([{"sample": "a", "image": "a.tif", "diameter": "8 nm"}], 'diameter is "8 nm"; allowed is'),
+        (
+            [{"sample": "a", "image": "a.tif", "diameter": "-1"}],
+            'diameter is "-1"; allowed is text',
+        ),
         ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1"}], "only some of voxel_size_z"),
         ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1 um"}], 'voxel_size_z is "1 um"'),
         ([{"sample": "a", "image": "a.tif", "voxel_size_z": "1e-99"}], "voxel_size_z is 1e-99"),
@@ -328,6 +360,61 @@ def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
     config = settings.read_config({"segment": {"threshold": 0.5}})
     settings.fill_from_model(config, {"a": sample()}, CARD)
     assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.5, 0.1)
+    config = settings.read_config({"segment": {"top_model": "three_class"}})
+    settings.fill_from_model(config, {"a": sample()}, CARD)
+    assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.6, 0.2)
+
+
+def test_a_top_model_that_the_model_does_not_have_is_refused_where_it_is_needed():
+    card = CARD | {"task": "three_class", "top_models": {"three_class": {}}}
+    heights = {"threshold": 0.5, "persistence": 0.1}
+    config = settings.read_config({"segment": heights})
+    with pytest.raises(ValueError, match=r"is 'watershed'.*allowed is three_class: change"):
+        settings.fill_from_model(config, {"a": sample()}, card)
+    settings.fill_from_model(config, {"a": sample(landscape=(Part("l.tif"),))}, card)
+
+
+def test_a_landscape_that_a_sample_brings_has_no_top_model():
+    heights = {"threshold": 0.5, "persistence": 0.1}
+    one, two = (
+        settings.read_config({"segment": heights | {"top_model": name}})
+        for name in ("watershed", "three_class")
+    )
+    brings = sample(landscape=(Part("l.tif"),))
+    assert settings.origin(one, brings, CARD) == settings.origin(two, brings, CARD)
+    assert settings.earlier("track", one, brings, CARD) == settings.earlier(
+        "track", two, brings, CARD
+    )
+    assert settings.origin(one, sample(), CARD) != settings.origin(two, sample(), CARD)
+    for stage, same in (("predict", True), ("segment", False)):
+        found = [settings.earlier(stage, config, sample(), CARD) for config in (one, two)]
+        assert (found[0] == found[1]) == same
+
+
+def test_a_training_that_starts_from_a_model_keeps_what_that_is():
+    train = settings.read_config({"train": {"start_from": "nuclei-2d", "steps": 5}})["train"]
+    assert (train["dimensions"], train["nominal_diameter"], train["steps"]) == (2, 16, 5)
+    assert train["channels"] == [16, 32, 64, 128]
+    for given in ({"dimensions": 3}, {"channels": [16, 32, 64]}, {"task": "three_class"}):
+        with pytest.raises(
+            ValueError, match=r"train\.\w+ is .*training starts from nuclei-2d; all"
+        ):
+            settings.read_config({"train": {"start_from": "nuclei-2d"} | given})
+    with pytest.raises(FileNotFoundError, match="there is no model 'nuclei-9d'"):
+        settings.read_config({"train": {"start_from": "nuclei-9d"}})
+
+
+@pytest.mark.parametrize("given", ["auto", None])
+def test_a_model_that_knows_no_diameter_takes_images_as_they_are(given):
+    config = settings.read_config({"predict": {"diameter": given}})
+    settings.fill_from_model(config, {"a": sample()}, CARD | {"nominal_diameter": None})
+    assert config["predict"]["diameter"] is None
+
+
+def test_a_diameter_of_which_the_model_knows_nothing_is_refused():
+    config = settings.read_config({"predict": {"diameter": 8}})
+    with pytest.raises(settings.SettingsError, match=r"a diameter came for sample .* set the diam"):
+        settings.check_scale(config, {"a": sample()}, CARD | {"nominal_diameter": None})
 
 
 def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():
@@ -338,9 +425,48 @@ def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():
 
 def test_the_diameter_of_a_sample_goes_before_that_of_the_configuration():
     config = settings.read_config({"predict": {"diameter": 9}})
-    assert settings.diameter(config, sample()) == 9
-    assert settings.diameter(config, sample(diameter=4.0)) == 4
-    assert settings.diameter(config, sample(diameter=4.0, landscape=(Part("l.tif"),))) is None
+    assert settings.diameter(config, sample()) == {"um": 9}
+    assert settings.diameter(config, sample(diameter={"voxel": 4.0})) == {"voxel": 4}
+    assert settings.diameter(config, sample(diameter="auto")) == "auto"
+    assert settings.diameter(config, sample(diameter="null")) is None
+    assert settings.diameter(config, sample(diameter="auto", landscape=(Part("l.tif"),))) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("auto", "auto"),
+        (None, None),
+        (8, {"um": 8.0}),
+        ({"um": 8}, {"um": 8}),
+        ({"voxel": 20.5}, {"voxel": 20.5}),
+    ],
+)
+def test_a_diameter_has_a_unit_or_is_auto_or_null(given, expected):
+    config = settings.read_config({"predict": {"diameter": given}})
+    assert config["predict"]["diameter"] == expected
+    assert settings.read_config(config) == config
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("4.5", {"um": 4.5}),
+        ("4.5 um", {"um": 4.5}),
+        ("1e-1 um", {"um": 0.1}),
+        (".5", {"um": 0.5}),
+        ("20 voxel", {"voxel": 20.0}),
+        ("auto", "auto"),
+        ("null", "null"),
+        ("", None),
+    ],
+)
+def test_the_column_diameter_says_it_in_words(tmp_path, monkeypatch, cell, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tif").touch()
+    row = {"sample": "a", "image": "a.tif", "diameter": cell}
+    sheet = write_sheet(tmp_path / "samples.tsv", [row])
+    assert settings.read_samples(str(sheet), "results")["a"].diameter == expected
 
 
 @pytest.mark.parametrize(
@@ -372,7 +498,9 @@ def test_a_sigma_too_large_for_the_voxels_of_the_sheet_is_refused():
     ("segment", "of_sample", "needed"),
     [
         ({}, {}, False),
-        ({}, {"diameter": 4.0}, True),
+        ({}, {"diameter": {"um": 4.0}}, True),
+        ({}, {"diameter": {"voxel": 4.0}}, False),
+        ({}, {"diameter": "auto"}, False),
         ({"sigma": {"voxel": 1}}, {}, False),
         ({"sigma": {"um": 1}}, {}, True),
         ({"sigma": {"um": 1}}, {"landscape": "l.tif"}, True),

@@ -234,9 +234,9 @@ def test_with_accounting_a_cancelled_job_is_noticed_and_sacct_can_be_asked_too(
     assert states == ["CANCELLED", "COMPLETED", "COMPLETED"]
 
 
-def test_only_predict_asks_for_a_gpu(tmp_path, image):
+def test_only_what_predicts_asks_for_a_gpu(tmp_path, image):
     folder = tmp_path / "run"
     config = configuration(folder, image, jobs=1, tile=[256, 256, 256])
     planned = run(folder, config, *PROFILE, "--dry-run")
     with_gpu = [rule for rule in planned.split("\nrule ")[1:] if "gpu=1" in rule]
-    assert [rule.split(":")[0] for rule in with_gpu] == ["predict"]
+    assert [rule.split(":")[0] for rule in with_gpu] == ["estimate_diameter", "predict"]

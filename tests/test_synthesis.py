@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from skimage.measure import label as connected_components
 
-from mosaicell.synthesis import MAX_RADIUS, MIN_VOXELS, synthesise
+from mosaicell.synthesis import synthesise
+from mosaicell.synthetic_shapes import MAX_RADIUS, MIN_VOXELS, NOMINAL_DIAMETER, place
 
 
 @pytest.mark.parametrize("seed", [0, (1, 2, 3)])
@@ -43,3 +44,37 @@ def test_volumes_range_from_sparse_to_packed_and_from_clear_to_hidden():
     assert contrast.min() < 2
     assert contrast.max() > 5
     assert np.median(contrast) > 0.5
+
+
+def placed(seed, axial_blur=0.5):
+    return place(np.random.default_rng(seed), (48, 48, 48), axial_blur=axial_blur)
+
+
+def test_nuclei_are_from_0_4_to_2_5_times_the_nominal_size_and_mostly_of_it():
+    sizes = [2 * np.median(placed(seed).radii) / NOMINAL_DIAMETER for seed in range(200)]
+    assert np.quantile(sizes, [0.02, 0.98]) == pytest.approx([0.45, 2.3], rel=0.2)
+    assert np.quantile(sizes, [0.2, 0.5, 0.8]) == pytest.approx([0.75, 1, 1.35], rel=0.15)
+
+
+def test_some_volumes_are_filled_and_their_nuclei_touch():
+    shares, touching = [], []
+    for seed in range(60):
+        _, labels = synthesise((2, seed), (32, 32, 32))
+        inside = labels > 0
+        shares.append(inside.mean())
+        both = inside[:, :, 1:] & inside[:, :, :-1]
+        touching.append((both & (labels[:, :, 1:] != labels[:, :, :-1])).sum() / inside.sum())
+    assert max(shares) > 0.8
+    assert max(touching) > 0.05
+
+
+def test_with_a_long_blur_nuclei_are_outlined_longer():
+    def stretch(axial_blur):
+        of_volumes = []
+        for seed in range(30):
+            half_widths = np.linalg.norm(np.linalg.inv(placed(seed, axial_blur).to_unit), axis=2)
+            of_volumes.append(np.mean(half_widths[:, 0] / half_widths[:, 2]))
+        return np.mean(of_volumes)
+
+    assert stretch(0.0) == pytest.approx(1, abs=0.1)
+    assert stretch(4.0) > 1.3

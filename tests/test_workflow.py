@@ -312,6 +312,8 @@ def test_a_landscape_without_cells_gives_an_empty_table_and_a_report(tmp_path, h
         ({"segment": {"sigma": 1.5}}, {}, "segment.sigma is 1.5"),
         ({"segment": {"sigma": {"um": 40}}}, VOXEL_SIZE, "from 0 to 32"),
         ({"predict": {"model": "nuclei-9d"}}, {}, "nuclei-9d"),
+        ({"segment": {"top_model": "three_class"}}, {}, "nuclei-3d is of the task distance"),
+        ({"train": {"start_from": "nuclei-2d", "dimensions": 3}}, {}, "train.dimensions is 3"),
         ({}, {"image": "nowhere.tif"}, "nowhere.tif"),
         ({}, {"colour": "red"}, "colour is not known"),
         (

@@ -14,10 +14,12 @@ try:
     WEIGHTS, CARD = model.find(config["predict"]["model"])
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
+    settings.check_scale(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
     settings.check_measure(config, SAMPLES)
     settings.check_track(config)
     LABELLED = settings.read_training(config["train"]["data"])
+    START = model.find(config["train"]["start_from"]) if config["train"]["start_from"] else []
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -38,6 +40,7 @@ FORMATS = settings.schema("config")["properties"]["export"]["items"]["enum"]
 WORK = RESULTS / "work" / "{sample}"
 MODELS = RESULTS / "models"
 SUMMARY = WORK / "ingest.json"
+DIAMETER = WORK / "diameter.json"
 LANDSCAPE = WORK / "landscape.zarr"
 
 
@@ -80,8 +83,8 @@ def earlier(stage):
 def load(wildcards):
     """What is known of the work on a sample; a model in training has none."""
     name = wildcards.get("sample")
-    summary = Path(str(SUMMARY).format(sample=name))
-    return resources.load(config, SAMPLES.get(name), ABOUT_MODEL, summary)
+    summary, estimate = (Path(str(path).format(sample=name)) for path in (SUMMARY, DIAMETER))
+    return resources.load(config, SAMPLES.get(name), ABOUT_MODEL, summary, estimate)
 
 
 def memory(stage):
@@ -110,6 +113,7 @@ def benchmarks(sample):
     folder = str(WORK / "benchmarks").format(sample=sample)
     stages = [
         "ingest",
+        "estimate_diameter",
         "predict",
         "segment",
         "stitch_tiles",
@@ -118,9 +122,11 @@ def benchmarks(sample):
         "measure_cells",
         "measure",
     ]
+    if settings.diameter(config, SAMPLES[sample]) != "auto":
+        stages.remove("estimate_diameter")
     if SAMPLES[sample].landscape:
         stages.remove("predict")
-    once = {"ingest", "stitch", "measure"}
+    once = {"ingest", "estimate_diameter", "stitch", "measure"}
     return {
         stage: (
             [f"{folder}/{stage}.tsv"]
@@ -129,6 +135,18 @@ def benchmarks(sample):
         )
         for stage in stages
     }
+
+
+def estimated_diameter(wildcards):
+    """The record of the diameter, if it is to be estimated."""
+    is_auto = settings.diameter(config, SAMPLES[wildcards.sample]) == "auto"
+    return DIAMETER if is_auto else []
+
+
+def curves(wildcards):
+    """The course of the model's training, if that has left it and the model predicts the sample."""
+    beside = WEIGHTS.with_suffix(".png")
+    return [] if SAMPLES[wildcards.sample].landscape or not beside.exists() else [str(beside)]
 
 
 def predictions(wildcards):

@@ -4,8 +4,9 @@ Idea: headers of the images tell shapes and dtypes, `resources` tells the rest. 
 same is known are one table.
 
 Limits: disk and time are first guesses. The image and the landscape are counted as they are before
-compression; what depends on cells, with one cell in 2,000 voxels. Times are those of 4 cores of an
-AMD EPYC; how fast a GPU predicts is assumed (see `resources`).
+compression; what depends on cells, with one cell in 2,000 voxels. Where the diameter of cells is
+still to be estimated, the image is taken as it is. Times are those of 4 cores of an AMD EPYC; how
+fast a GPU predicts is assumed (see `resources`).
 """
 
 from dataclasses import replace
@@ -18,6 +19,7 @@ from resources import GPU_SPEED, SHARED, SPEEDS, THREADS, Load
 
 STAGES = (
     "ingest",
+    "estimate_diameter",
     "predict",
     "segment",
     "stitch_tiles",
@@ -94,7 +96,8 @@ def plan(loads: dict[str, Load], *, predict_threads: int) -> str:
             kinds.append((load, [name]))
         else:
             alike.append(name)
-    parts = [_table(load, names, THREADS | {"predict": predict_threads}) for load, names in kinds]
+    threads = THREADS | dict.fromkeys(("estimate_diameter", "predict"), predict_threads)
+    parts = [_table(load, names, threads) for load, names in kinds]
     n_jobs = sum(_jobs(stage, load) for load in loads.values() for stage in stages(load))
     n_bytes = sum(disk(stage, load) for load in loads.values() for stage in stages(load))
     to_predict = sum(_to_predict(load) for load in loads.values() if not load.brought)
@@ -110,7 +113,9 @@ def plan(loads: dict[str, Load], *, predict_threads: int) -> str:
 
 def stages(load: Load) -> list[str]:
     """The stages that a sample goes through."""
-    return [stage for stage in STAGES if not (load.brought and stage == "predict")]
+    left_out = {"predict"} if load.brought else set()
+    left_out |= {"estimate_diameter"} if load.diameter != "auto" else set()
+    return [stage for stage in STAGES if stage not in left_out]
 
 
 def _to_predict(load: Load) -> float:

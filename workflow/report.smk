@@ -6,6 +6,8 @@ rule report:
         summary=SUMMARY,
         stitched=WORK / "stitch.json",
         written=expand(WORK / "labels/{job}.json", job=JOBS, allow_missing=True),
+        estimate=estimated_diameter,
+        curves=curves,
         scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
         matches=lambda wildcards: MATCHES if SAMPLES[wildcards.sample].truth else [],
         code=code("report"),

@@ -21,7 +21,7 @@ here. The speed of a GPU is assumed, not measured.
 """
 
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, prod, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,7 @@ BYTES_PER_ROW, BYTES_PER_ROW_AND_CHANNEL, COPIES_OF_ROWS = 540, 210, 5
 # a CPU; stitch: 10^10 voxels of the made-up volume; the others: of the noise, as above.
 SPEEDS = {
     "ingest": 15e6,
+    "estimate_diameter": 0.18e6,
     "predict": 0.18e6,
     "segment": 6e6,
     "stitch_tiles": 10e6,
@@ -69,6 +70,8 @@ SPEEDS = {
     "track": 5e6,
     "track_export": 5e6,
 }
+# Voxels of the model, with halos, by its dimensions: 20 looks at four places, more than most take.
+LOOKED_AT = {2: 12e6, 3: 140e6}
 GPU_SPEED = 5e6  # voxels of the model per second and GPU: assumed, not measured
 # Of the others a job has one thread: many small jobs find a place sooner than few large ones.
 THREADS = {"ingest": 4, "stitch": 4}
@@ -94,8 +97,8 @@ class Load:
         Whether the sample brings its landscape.
     smooth : bool
         Whether the landscape is smoothed.
-    diameter : float or None
-        To which the image is scaled, um.
+    diameter : dict, str or None
+        To which the image is scaled, see `settings.diameter`; "auto" if it is not estimated yet.
     train : dict
         The section of the configuration.
     shape : tuple of int or None
@@ -112,7 +115,7 @@ class Load:
     model: dict
     brought: bool
     smooth: bool
-    diameter: float | None
+    diameter: settings.Diameter | None
     train: dict
     shape: tuple[int, int, int, int] | None = None
     frames: int | None = None
@@ -139,16 +142,23 @@ class Load:
     @property
     def scale(self) -> tuple[float, float, float]:
         """Voxels of the model per voxel of the image along each axis."""
-        if self.diameter is None or self.voxel_size is None:
+        if not isinstance(self.diameter, dict):
             return (1.0, 1.0, 1.0)
-        z, y, x = (
-            size * self.model["nominal_diameter"] / self.diameter for size in self.voxel_size
-        )
+        ((unit, diameter),) = self.diameter.items()
+        if unit == "um" and self.voxel_size is None:
+            return (1.0, 1.0, 1.0)
+        size = self.voxel_size or (1.0, 1.0, 1.0)
+        diameter *= sqrt(size[1] * size[2]) if unit == "voxel" else 1.0
+        z, y, x = (edge * self.model["nominal_diameter"] / diameter for edge in size)
         return (1.0 if self.model["architecture"]["dimensions"] == 2 else z, y, x)
 
 
 def load(
-    config: dict, sample: settings.Sample | None, card: dict, summary: Path | None = None
+    config: dict,
+    sample: settings.Sample | None,
+    card: dict,
+    summary: Path | None = None,
+    estimate: Path | None = None,
 ) -> Load:
     """What is known of a sample from the configuration and, once it is ingested, its summary.
 
@@ -162,12 +172,13 @@ def load(
         Of the model.
     summary : Path, optional
         What `ingest` leaves, there or not.
+    estimate : Path, optional
+        What `estimate_diameter` leaves, there or not.
     """
-    try:
-        said = read_sealed(summary) if summary else {}
-    except DamagedError:  # not there yet, or to be made again
-        said = {}
-    known = {}
+    said, known = _read(summary), {}
+    diameter = sample and settings.diameter(config, sample)
+    if diameter == "auto" and (estimated := _read(estimate)):
+        diameter = {"voxel": estimated["diameter"]} if estimated["diameter"] else None
     if said:
         landscape = said.get("landscape", {"dtype": "uint16"})
         known = {
@@ -183,10 +194,17 @@ def load(
         model=card,
         brought=bool(sample and sample.landscape),
         smooth=config["segment"]["sigma"] is not None,
-        diameter=sample and settings.diameter(config, sample),
+        diameter=diameter,
         train=config["train"],
         **known,
     )
+
+
+def _read(record: Path | None) -> dict:
+    try:
+        return read_sealed(record) if record else {}
+    except DamagedError:  # not there yet, or to be made again
+        return {}
 
 
 def units(stage: str, load: Load) -> tuple[int, str]:
@@ -216,13 +234,14 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
         1 for the first.
     """
     held = _per_thread(stage, load) * threads
-    if stage in ("predict", "train"):
+    if stage in ("estimate_diameter", "predict", "train"):
         held += TORCH
     if stage == "train":
         # 850 MB for 4 volumes of 48^3 voxels and 16 channels; a worker imports what training does.
         train = load.train
         voxels = train["batch"] * train["edge"] ** train["dimensions"]
-        held += 140 * voxels * train["channels"][0] + train["workers"] * 300 * MB
+        channels = train["channels"][0] * (1.5 if train["task"] == "distance_three_class" else 1)
+        held += 140 * voxels * channels + train["workers"] * 300 * MB
     if stage == "stitch_tiles":
         z, y, x = load.tile
         held += NEIGHBOURS_IN_MEMORY * 4 * 2 * (z * y + z * x + y * x)  # rims
@@ -249,7 +268,7 @@ def _per_thread(stage: str, load: Load) -> int:
     shard = min(SHARD_VOXELS, load.frame_voxels) if load.shape else SHARD_VOXELS
     if stage == "ingest":
         return 4 * BAND_BYTES
-    if stage == "predict":
+    if stage in ("estimate_diameter", "predict"):
         # 13 bytes a voxel and channel of the finest level: three arrays and a part of a fourth.
         return 16 * _window_voxels(load) * load.model["architecture"]["channels"][0]
     if stage == "segment":
@@ -295,11 +314,15 @@ def seconds(stage: str, load: Load, *, threads: int, gpu: bool = False) -> float
     count, _ = units(stage, load)
     share = -(-count // load.jobs) / count if stage in SHARED else 1.0
     voxels = load.voxels * share
+    if stage == "estimate_diameter":
+        voxels = LOOKED_AT[load.model["architecture"]["dimensions"]]
     if stage in ("ingest", "measure_cells"):
         voxels *= load.shape[0]
     if stage == "predict":
         voxels *= prod(load.scale)
-    speed = GPU_SPEED if gpu and stage == "predict" else SPEEDS[stage] * threads
+    speed = (
+        GPU_SPEED if gpu and stage in ("estimate_diameter", "predict") else SPEEDS[stage] * threads
+    )
     return voxels / speed
 
 

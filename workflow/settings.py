@@ -23,11 +23,12 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from mosaicell import model
 from mosaicell.brightness import ring_of
 from mosaicell.composed import Part, check_places
-from mosaicell.measure import sizes_in_voxels
 from mosaicell.smooth import sigma_in_voxels
 from mosaicell.version import __version__
+from mosaicell.wanted import sizes_in_voxels
 
 
 def _is_finite_number(_checker: object, value: object) -> bool:
@@ -55,6 +56,10 @@ TYPES = {
 }
 
 
+# {"um": ...} or {"voxel": ...}, "auto", or "null": the image is taken as it is.
+Diameter = dict[str, float] | str
+
+
 class SettingsError(ValueError):
     """Something in the configuration or the sample sheet is not allowed."""
 
@@ -64,7 +69,7 @@ class Sample:
     """A sample of the sheet, from one row or several. Sizes in um, (z, y, x).
 
     Files are given with the frame and the channel that they are; there are none where the sheet
-    names no landscape or no truth.
+    names no landscape or no truth. The diameter is None where the sheet says nothing of it.
     """
 
     name: str
@@ -73,7 +78,7 @@ class Sample:
     truth: tuple[Part, ...]
     voxel_size: tuple[float, float, float] | None
     channel: int
-    diameter: float | None
+    diameter: Diameter | None
 
 
 def schema(name: str) -> dict:
@@ -102,7 +107,7 @@ def _with_defaults(given: dict, rules: dict) -> dict:
     for key, rule in rules["properties"].items():
         if "default" in rule:
             filled.setdefault(key, rule["default"])
-        if "properties" in rule and filled[key] is not None:
+        if "properties" in rule and isinstance(filled[key], dict):
             filled[key] = _with_defaults(filled[key], rule)
     return filled
 
@@ -164,8 +169,24 @@ def _allowed(rule: dict) -> str:
 
 
 def read_config(given: dict) -> dict:
-    """The configuration, complete and checked; `segment.sigma` has a value for each axis."""
+    """The configuration, complete and checked.
+
+    `segment.sigma` has a value for each axis, and `predict.diameter` a unit if it is a number.
+    Where training starts from a model, it has what must be kept of that.
+
+    Raises
+    ------
+    SettingsError
+        If something is not allowed.
+    FileNotFoundError, ValueError
+        If there is no such model, or its card is not one.
+    """
     config = complete(given, schema("config"), "config: ")
+    if config["train"]["start_from"] is not None:
+        card = model.card(config["train"]["start_from"])
+        config["train"] |= model.kept(card, given["train"])
+    if isinstance(config["predict"]["diameter"], int | float):
+        config["predict"]["diameter"] = {"um": float(config["predict"]["diameter"])}
     if config["segment"]["sigma"] is not None:
         ((unit, sigma),) = config["segment"]["sigma"].items()
         per_axis = sigma if isinstance(sigma, list) else [sigma] * 3
@@ -333,8 +354,21 @@ def _sample(row: dict, where: str, results: Path) -> Sample:
         truth=(Part(row["truth"], frame),) if "truth" in row else (),
         voxel_size=_voxel_size(row, where),
         channel=row["channel"],
-        diameter=row.get("diameter"),
+        diameter=_diameter(row["diameter"], where) if "diameter" in row else None,
     )
+
+
+def _diameter(text: str, where: str) -> Diameter:
+    """What the column `diameter` says, which is of the form that the schema allows."""
+    if text in ("auto", "null"):
+        return text
+    value, _, unit = text.partition(" ")
+    if not 0 < float(value) < math.inf:
+        allowed = schema("samples")["properties"]["diameter"]["$comment"]
+        raise SettingsError(
+            f"{where}diameter is {text!r}; allowed is {allowed}: correct it, or leave it empty"
+        )
+    return {unit or "um": float(value)}
 
 
 def _known(path: str) -> object:
@@ -454,11 +488,24 @@ def listings(parts: tuple[Part, ...]) -> str:
 def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> None:
     """Set the threshold and the persistence that the user leaves to the model, in place.
 
+    A model that does not say which diameter it knows takes images as they are.
+
     Raises
     ------
     SettingsError
-        If a sample brings its own landscape, of which the model knows nothing.
+        If a sample brings its own landscape, of which the model knows nothing, or the model
+        recommends nothing.
+    ValueError
+        If the model does not have the top model, and a sample needs it.
     """
+    top_model = config["segment"]["top_model"]
+    if not all(sample.landscape for sample in samples.values()):
+        model.check_top_model(card, top_model)
+    recommended = card["top_models"].get(top_model, {})
+    if config["predict"]["diameter"] == "auto" and (
+        card["nominal_diameter"] is None or None in recommended.values()
+    ):
+        config["predict"]["diameter"] = None  # nothing to estimate by: images are taken as they are
     for key in ("threshold", "persistence"):
         if config["segment"][key] is not None:
             continue
@@ -469,7 +516,29 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
                     f"{sample.name!r} brings its own landscape; allowed is a number in units of "
                     "that landscape: set it"
                 )
-        config["segment"][key] = card[key]
+        if recommended[key] is None:
+            raise SettingsError(
+                f"config: segment.{key} is null, which takes the model's own, but the model "
+                f"{card['name']!r} recommends none; allowed is a number from 0 to 1: set it, or "
+                "top_models in the model's card"
+            )
+        config["segment"][key] = recommended[key]
+
+
+def check_scale(config: dict, samples: dict[str, Sample], card: dict) -> None:
+    """Refuse a diameter for a model, made elsewhere, that does not say which one it knows.
+
+    Raises
+    ------
+    SettingsError
+    """
+    for sample in samples.values():
+        if card["nominal_diameter"] is None and diameter(config, sample) is not None:
+            raise SettingsError(
+                f"config: a diameter came for sample {sample.name!r}, but the model "
+                f"{card['name']!r} does not say which diameter it knows; allowed is an image as it "
+                "is: set the diameter to null, or nominal_diameter in the model's card"
+            )
 
 
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
@@ -532,17 +601,21 @@ def check_track(config: dict) -> None:
         )
 
 
-def diameter(config: dict, sample: Sample) -> float | None:
-    """Typical diameter (um) to which a sample's image is scaled before it is predicted."""
-    if sample.landscape:
+def diameter(config: dict, sample: Sample) -> Diameter | None:
+    """Typical diameter to which a sample's image is scaled before it is predicted.
+
+    `{"um": ...}`, `{"voxel": ...}`, "auto" if it is to be estimated, or None for an image that is
+    taken as it is, or not predicted.
+    """
+    if sample.landscape or sample.diameter == "null":
         return None
     return sample.diameter or config["predict"]["diameter"]
 
 
 def needs_voxel_size(config: dict, sample: Sample) -> bool:
     """Whether the image must say how large a voxel is, since a length in um came."""
-    lengths = (config["segment"]["sigma"], config["measure"]["ring"])
-    in_um = diameter(config, sample) is not None or any("um" in (it or {}) for it in lengths)
+    lengths = (diameter(config, sample), config["segment"]["sigma"], config["measure"]["ring"])
+    in_um = any(isinstance(length, dict) and "um" in length for length in lengths)
     in_um = in_um or "um3" in (config["measure"]["size_range"] or {})
     return (in_um or config["track"] is not None) and sample.voxel_size is None
 
@@ -551,7 +624,8 @@ def parameters(config: dict, sample: Sample, card: dict) -> dict:
     """Everything that the user sets and that determines a sample's result: no paths."""
     chosen = dict(config["segment"], channel=sample.channel, measure=config["measure"])
     if not sample.landscape:
-        chosen |= {"model": card["name"], "diameter": diameter(config, sample)}
+        return chosen | {"model": card["name"], "diameter": diameter(config, sample)}
+    del chosen["top_model"]
     return chosen
 
 
@@ -566,7 +640,12 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
             listings(sample.landscape),
             [part[1:] for part in sample.image if part[1:] != (None, None)],
         ],
-        "predict": [chosen.get("diameter"), None if sample.landscape else card["sha256"]],
+        "estimate_diameter": [],
+        "predict": [
+            chosen.get("diameter"),
+            None if sample.landscape else card["sha256"],
+            chosen.get("top_model"),
+        ],
         "segment": [chosen["threshold"], chosen["sigma"]],
         "stitch_tiles": [chosen["persistence"]],
         "stitch": [chosen["min_size"]],
@@ -621,6 +700,7 @@ def _words(parameter: object) -> str:
     """A parameter as the report says it; of one with a unit, the values and the unit."""
     if isinstance(parameter, dict) and len(parameter) == 1:
         ((unit, values),) = parameter.items()
-        if isinstance(values, list) and None not in values:
+        values = values if isinstance(values, list) else [values]
+        if None not in values:
             return f"{' x '.join(f'{value:g}' for value in values)} {unit}"
     return json.dumps(parameter) if isinstance(parameter, dict | list) else str(parameter)

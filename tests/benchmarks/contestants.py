@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 WARM_UP = 48  # voxels, edge of the small piece
-RUNS = 5
-PATIENCE = 6.0  # seconds in all, after which there is no third run
+RUNS = 100
+PATIENCE = 10.0  # seconds in all, after which there is no third run
 LONG = 20.0  # seconds: what takes longer runs once
 
 

@@ -9,14 +9,19 @@ the fourth is for validation, and the others are trained on.
 
     python dsb2018.py split DATA SHEET       # a sheet for `train.data`
     python dsb2018.py score DATA MODEL       # F1 on the groups held out, each and together
+    python dsb2018.py scale DATA MODEL       # the same images at other scales
 
 DATA is a folder with `images/ID.tif`, `labels/ID.tif` and `index.csv` (id, height, width,
 median_bg, nuc_median_area_px). A model is named as in `predict.model`. Each image is predicted
-twice: as it is, and scaled by the median diameter of its true nuclei, as if the user gave that.
+three times: as it is; with the diameter that is estimated (`auto`); and with the median diameter of
+its true nuclei, as if the user gave that. `scale` makes each image 0.5, 0.7, 1.5 and 2 times as
+large first, and leaves out the true diameter.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +30,17 @@ import tifffile
 from scipy.cluster.hierarchy import fcluster, linkage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mosaicell.dataset import labelled
+from mosaicell.dataset import median_diameter
 from mosaicell.evaluate import match, scores
 from mosaicell.model import load
-from mosaicell.train import landscape_of
-from mosaicell.watershed import watershed
+from scaled import cells_of, rescaled
 
 STEP, DARK = 0.15, 4.0  # octaves; grey levels
 SPLITS = ("train", "held out", "train", "validation")
 IOUS = (0.5, 0.75, 0.9)
+FACTORS = (0.5, 0.7, 1.0, 1.5, 2.0)
 KINDS = ("true_positives", "false_positives", "false_negatives")
 
 
@@ -70,53 +76,60 @@ def split(data: Path, sheet: Path) -> None:
 
 def score(data: Path, name: str, threads: int) -> None:
     """Print F1 of each group that was held out."""
-    network, card = load(name)
-    index = grouped(data)
-    index = index[index["split"] == "held out"]
     counts = []
-    for row in index.itertuples():
-        image, truth = (
-            tifffile.imread(data / folder / f"{row.id}.tif")[None]
-            for folder in ("images", "labels")
-        )
-        for scaled in (False, True):
-            picture = labelled(
-                image,
-                truth,
-                dimensions=2,
-                diameter=None if scaled else card["nominal_diameter"],
-            )
-            landscape = landscape_of(
-                network,
-                picture,
-                nominal_diameter=card["nominal_diameter"],
-                window=card["window"],
-                threads=threads,
-            )
-            cells = watershed(
-                landscape, threshold=card["threshold"], persistence=card["persistence"]
-            )
-            for iou in IOUS:
-                found = match(cells, truth, iou=iou)
-                hits = [found[kind] for kind in KINDS]
-                counts.append([row.group, row.height, row.width, scaled, iou, *hits])
-    columns = ["group", "height", "width", "scaled", "iou", *KINDS]
+    for row, image, truth, find in _held_out(data, name, threads):
+        true = median_diameter(truth.astype(np.int32))
+        for how, diameter in (("as is", None), ("auto", "auto"), ("true", true)):
+            cells = find(image, diameter=diameter)
+            counts += _counts([row.group, row.height, row.width, how], cells, truth)
+    columns = ["group", "height", "width", "diameter", "iou", *KINDS]
     counts = pd.DataFrame(counts, columns=columns)
     _print(counts, ["group", "height", "width"])
     _print(counts.assign(group="all"), ["group"])
 
 
+def scale(data: Path, name: str, threads: int) -> None:
+    """Print F1 of all images that were held out, at other scales."""
+    counts = []
+    for _, image, truth, find in _held_out(data, name, threads):
+        for factor in FACTORS:
+            seen, seen_truth = rescaled(image, truth, factor)
+            for how in (None, "auto"):
+                cells = find(seen, diameter=how)
+                counts += _counts([factor, how or "as is"], cells, seen_truth)
+    _print(pd.DataFrame(counts, columns=["factor", "diameter", "iou", *KINDS]), ["factor"])
+
+
+def _held_out(data: Path, name: str, threads: int) -> Iterator[tuple]:
+    """The row of the index, the image and the truth of all that is held out; what finds cells."""
+    network, card = load(name)
+    index = grouped(data)
+    find = partial(cells_of, network=network, card=card, threads=threads)
+    for row in index[index["split"] == "held out"].itertuples():
+        image, truth = (
+            tifffile.imread(data / folder / f"{row.id}.tif")[None]
+            for folder in ("images", "labels")
+        )
+        yield row, image, truth, find
+
+
+def _counts(known: list, cells: np.ndarray, truth: np.ndarray) -> list[list]:
+    found = [(iou, match(cells, truth, iou=iou)) for iou in IOUS]
+    return [[*known, iou, *(counted[kind] for kind in KINDS)] for iou, counted in found]
+
+
 def _print(counts: pd.DataFrame, by: list[str]) -> None:
-    f1 = counts.groupby([*by, "scaled", "iou"])[list(KINDS)].sum()
-    f1 = f1.apply(lambda row: scores(*map(int, row))["f1"], axis=1).unstack(["scaled", "iou"])
-    f1.columns = [f"{'scaled' if s else 'as is'} {iou}" for s, iou in f1.columns]
-    images = counts.groupby(by).size() // (2 * len(IOUS))
+    f1 = counts.groupby([*by, "diameter", "iou"])[list(KINDS)].sum()
+    f1 = f1.apply(lambda row: scores(*map(int, row))["f1"], axis=1).unstack(["diameter", "iou"])
+    n_ways = len(f1.columns)
+    f1.columns = [f"{how} {iou}" for how, iou in f1.columns]
+    images = counts.groupby(by).size() // n_ways
     print(f1.assign(images=images).round(3).to_string())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["split", "score"])
+    parser.add_argument("what", choices=["split", "score", "scale"])
     parser.add_argument("data", type=Path)
     parser.add_argument("other", help="the sheet to write, or the model")
     parser.add_argument("--threads", type=int, default=2)
@@ -124,4 +137,5 @@ if __name__ == "__main__":
     if given.what == "split":
         split(given.data, Path(given.other))
     else:
-        score(given.data, given.other, given.threads)
+        do = {"score": score, "scale": scale}[given.what]
+        do(given.data, given.other, given.threads)

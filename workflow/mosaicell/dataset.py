@@ -190,16 +190,34 @@ def median_diameter(labels: np.ndarray, *, voxel_size: VoxelSize = (1.0, 1.0, 1.
     float
         In the unit of the voxel size.
     """
+    sizes, is_cut = sizes_of_cells(labels)
+    size = float(np.median(sizes if is_cut.all() else sizes[~is_cut]))
+    return diameter_of(size, voxel_size=voxel_size, dimensions=2 if labels.shape[0] == 1 else 3)
+
+
+def sizes_of_cells(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels (int64) of each cell, and whether (bool) the border of a volume may cut it.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, (z, y, x)
+        0 is background; numbers that no voxel has are passed over.
+    """
     sizes = np.bincount(labels.ravel())
-    whole = sizes.copy()
+    is_cut = np.zeros(len(sizes), bool)
     for axis in range(3):
         if labels.shape[axis] > 1:
             for end in (0, -1):
-                whole[np.unique(np.take(labels, end, axis))] = 0
-    sizes[0] = whole[0] = 0
-    size = float(np.median(whole[whole > 0] if whole.any() else sizes[sizes > 0]))
+                is_cut[np.unique(np.take(labels, end, axis))] = True
+    is_cell = sizes > 0
+    is_cell[0] = False
+    return sizes[is_cell], is_cut[is_cell]
+
+
+def diameter_of(size: float, *, dimensions: int, voxel_size: VoxelSize = (1.0, 1.0, 1.0)) -> float:
+    """The diameter of the disc (2 dimensions) or ball (3) of so many voxels."""
     z, y, x = voxel_size
-    if labels.shape[0] == 1:
+    if dimensions == 2:
         return float(np.sqrt(size * y * x * 4 / np.pi))
     return float(np.cbrt(size * z * y * x * 6 / np.pi))
 

@@ -33,7 +33,7 @@ import numpy as np
 import zarr
 
 from .geometry import Box, Grid, Triple, VoxelSize, cube
-from .intensity import histogram, limits, n_bins
+from .intensity import histogram, limits, n_bins, statistics
 from .omezarr import image_attributes
 from .progress import work_off
 from .pyramid import halve, level_factors, level_shape
@@ -90,8 +90,8 @@ def ingest(
     dict
         What others need to know: `shape` (c, z, y, x), `frames` (None for a single one),
         `frame_interval` (s or None), `dtype`, `voxel_size` (um or None), `channels` (for each its
-        `limits`, low and high), `levels` (factors z, y, x of each) and `content` (SHA-256 of
-        shape, dtype and voxels).
+        `limits`, low and high, and its `intensity.statistics`), `levels` (factors z, y, x of each)
+        and `content` (SHA-256 of shape, dtype and voxels).
 
     Raises
     ------
@@ -134,17 +134,15 @@ def ingest(
 
     n_channels = source.shape[1]
     per_stack = len(slabs) // (source.shape[0] * n_channels)
-    channel_limits = [
-        limits(
-            sum(
-                _unpacked(slab["histogram"])
-                for number, slab in enumerate(slabs)
-                if number // per_stack % n_channels == channel
-            ),
-            dtype,
+    counts = [
+        sum(
+            _unpacked(slab["histogram"])
+            for number, slab in enumerate(slabs)
+            if number // per_stack % n_channels == channel
         )
         for channel in range(n_channels)
     ]
+    channel_limits = [limits(of_channel, dtype) for of_channel in counts]
     attributes = image_attributes(
         name=name,
         voxel_size=voxel_size,
@@ -161,7 +159,10 @@ def ingest(
         "frame_interval": source.frame_interval if source.frames else None,
         "dtype": dtype.name,
         "voxel_size": None if voxel_size is None else list(voxel_size),
-        "channels": [{"limits": list(pair)} for pair in channel_limits],
+        "channels": [
+            {"limits": list(pair), **statistics(of_channel, dtype)}
+            for pair, of_channel in zip(channel_limits, counts, strict=True)
+        ],
         "levels": [list(f) for f in factors],
         "content": content,
     }

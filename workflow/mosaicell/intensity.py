@@ -12,11 +12,14 @@ at most 1/2048 as wide as its values are large.
 Limits: a float value beyond the range of float32 is refused, as are NaN and infinity.
 """
 
+import math
+
 import numpy as np
 
 FLOAT_BITS = 20  # sign, exponent, and 11 bits of the mantissa
 LOW_QUANTILE, HIGH_QUANTILE = 0.01, 0.998
 BRIGHTEST = 1.5  # of normalised values
+PER_MILLE = 1000  # a channel's percentiles are known in steps of 0.1
 
 
 def _is_exact(dtype: np.dtype) -> bool:
@@ -91,18 +94,97 @@ def limits(counts: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def normalise(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Bring `low` to 0 and `high` to 1 and cut what lies outside of [0, `BRIGHTEST`].
+def statistics(counts: np.ndarray, dtype: np.dtype) -> dict:
+    """What other normalisations than `limits` need to know of a channel.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, (n_bins,)
+        Of the whole channel.
+    dtype : dtype
+
+    Returns
+    -------
+    dict
+        `mean`, `deviation` (the standard one) and `percentiles`, from 0 to 100 in steps of 0.1; of
+        a dtype that is binned, to the width of a bin.
+    """
+    filled = np.flatnonzero(counts)
+    values = np.array([_value_of_bin(int(i), np.dtype(dtype)) for i in filled])
+    weights = counts[filled]
+    mean = float((weights * values).sum() / weights.sum())
+    variance = float((weights * (values - mean) ** 2).sum() / weights.sum())
+    ends = np.cumsum(weights)
+    ranks = np.minimum(np.arange(PER_MILLE + 1) * int(ends[-1]) // PER_MILLE, ends[-1] - 1)
+    percentiles = values[np.searchsorted(ends, ranks, side="right")]
+    return {"mean": mean, "deviation": variance**0.5, "percentiles": percentiles.tolist()}
+
+
+def normalise(
+    values: np.ndarray, low: float, high: float, clip: tuple[float, float] = (0.0, BRIGHTEST)
+) -> np.ndarray:
+    """Bring `low` to 0 and `high` to 1 and cut what then lies outside of `clip`.
 
     Parameters
     ----------
     values : ndarray of any shape
     low, high : float
         Of the whole channel, see `limits`.
+    clip : tuple of float, optional
+        Least and greatest value.
 
     Returns
     -------
     ndarray of float32, same shape
     """
     scaled = (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    return np.clip(scaled, 0.0, BRIGHTEST, out=scaled)
+    return np.clip(scaled, *clip, out=scaled)
+
+
+def limits_and_clip(
+    known: dict, wanted: dict | None
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """What `normalise` is given for a channel.
+
+    Parameters
+    ----------
+    known : dict
+        Of the whole channel: `limits`, and what `statistics` gave.
+    wanted : dict or None
+        Which intensities are brought to the two values `becomes`, and the bounds `clip` (either
+        or both may be None) of the result; `by` is one of
+
+        - `limits`: the channel's limits,
+        - `percentiles`: the percentiles `low` and `high`,
+        - `mean_and_deviation`: the mean, and one standard deviation above it,
+        - `fixed`: the intensities `low` and `high`, in any image.
+
+        None takes the limits to 0 and 1, as our own networks want it.
+
+    Returns
+    -------
+    limits, clip : tuple of float
+        A constant channel gets limits one apart.
+    """
+    if wanted is None:
+        return tuple(known["limits"]), (0.0, BRIGHTEST)
+    if wanted["by"] == "limits":
+        low, high = known["limits"]
+    elif wanted["by"] == "percentiles":
+        low, high = (
+            known["percentiles"][round(wanted[end] * PER_MILLE / 100)] for end in ("low", "high")
+        )
+    elif wanted["by"] == "mean_and_deviation":
+        low, high = known["mean"], known["mean"] + known["deviation"]
+    else:
+        low, high = wanted["low"], wanted["high"]
+    if high <= low:
+        high = low + 1.0
+    first, second = wanted["becomes"]
+    step = (high - low) / (second - first)
+    ends = (low - first * step, high + (1 - second) * step)
+    least, greatest = wanted["clip"] or (None, None)
+    return ends, (
+        -math.inf if least is None else least,
+        math.inf if greatest is None else greatest,
+    )

@@ -9,7 +9,9 @@ Steps, row by row:
 1. `_mark_in_row`, `_mark_not_lower`, `_mark_higher`: higher neighbours become the bits of a mask.
 2. `_split`: the first of them is spread to those beside it, all at once, by shifting the mask. If
    after three rounds some were not reached, the ground may split there.
-3. `_scan`: at such voxels the parts are found one by one, and with them the passes.
+3. `_scan`: at such voxels the parts are found one by one, and a pass to each.
+4. `_lead`: the fragments that these passes lead to; those that stay in one are dropped. To look
+   them up all at once is faster than one by one, as memory is slow to answer but answers many.
 
 Limits: those of `mosaicell.frame`.
 
@@ -45,14 +47,16 @@ def find_passes(
     row, rows = 0, (frame[0] - 2) * (frame[1] - 2)
     room = max(PASSES_AT_ONCE, MAX_PARTS * frame[2])
     while row < rows:
-        columns = [np.empty(room, dtype) for dtype in (np.uint32, np.uint32, np.int64, np.uint8)]
-        row, n, m = _scan(values, frame, below, steps, parent, ends, n, row, *columns)
-        found.append([column[:m] for column in columns])
+        lower, code = np.empty(room, np.int64), np.empty(room, np.uint8)
+        row, m = _scan(values, frame, below, steps, row, lower, code)
+        a, b = np.empty(m, np.uint32), np.empty(m, np.uint32)
+        n, m = _lead(steps, parent, ends, n, a, b, lower[:m], code[:m])
+        found.append([column[:m] for column in (a, b, lower, code)])
     return n, *(np.concatenate(column) for column in zip(*found, strict=True))
 
 
 @njit(nogil=True, cache=True)
-def _scan(values, frame, below, steps, parent, ends, n, row, out_a, out_b, out_lower, out_code):
+def _scan(values, frame, below, steps, row, lower, code):
     """Passes from a row of the core on, until the room could be too small for one more row."""
     nz, ny, nx = frame
     width = nx - 2
@@ -61,7 +65,7 @@ def _scan(values, frame, below, steps, parent, ends, n, row, out_a, out_b, out_l
     higher = np.empty(width, np.uint32)
     is_split = np.empty(width, np.bool_)
     m = 0
-    while row < (nz - 2) * (ny - 2) and m + MAX_PARTS * width <= out_a.size:
+    while row < (nz - 2) * (ny - 2) and m + MAX_PARTS * width <= lower.size:
         begin = ((row // (ny - 2) + 1) * ny + row % (ny - 2) + 1) * nx + 1
         row += 1
         own = values[begin : begin + width]
@@ -75,32 +79,41 @@ def _scan(values, frame, below, steps, parent, ends, n, row, out_a, out_b, out_l
         for x in range(width):
             if not is_split[x]:
                 continue
-            i = begin + x
-            own_number = parent[i]
             left = higher[x]
             while left:
                 part = np.uint32(left & -left)
-                code = BIT[(part * np.uint64(DE_BRUIJN) & np.uint64(0xFFFFFFFF)) >> np.uint64(27)]
+                lower[m] = begin + x
+                code[m] = BIT[
+                    (part * np.uint64(DE_BRUIJN) & np.uint64(0xFFFFFFFF)) >> np.uint64(27)
+                ]
+                m += 1
                 wider = np.uint32(_spread(part) & left)
                 while wider != part:
                     part = wider
                     wider = np.uint32(_spread(part) & left)
                 left = np.uint32(left ^ part)
-                near = i + steps[code]
-                number = parent[near]
-                if number == own_number:
-                    continue
-                if number >= 0:  # a voxel of the halo to which no pointer leads
-                    ends[n] = near
-                    n += 1
-                    number = np.int32(-1 - n)
-                    parent[near] = number
-                out_a[m] = -1 - own_number
-                out_b[m] = -1 - number
-                out_lower[m] = i
-                out_code[m] = code
-                m += 1
-    return row, n, m
+    return row, m
+
+
+@njit(nogil=True, cache=True)
+def _lead(steps, parent, ends, n, a, b, lower, code):
+    """Step 4: how many fragments there are now, and how many of the passes are left."""
+    m = 0
+    for k in range(lower.size):
+        near = lower[k] + steps[code[k]]
+        number = parent[near]
+        if number >= 0:  # a voxel of the halo to which no pointer leads
+            ends[n] = near
+            n += 1
+            number = np.int32(-1 - n)
+            parent[near] = number
+        own_number = parent[lower[k]]
+        a[m] = -1 - own_number
+        b[m] = -1 - number
+        lower[m] = lower[k]
+        code[m] = code[k]
+        m += number != own_number
+    return n, m
 
 
 @njit(nogil=True, cache=True)

@@ -301,4 +301,9 @@ def inline(picture: np.ndarray) -> str:
     kind, content = "png", png_encode(picture, level=9, filter=PNG.FILTER.NO)
     if picture.ndim == 2 and len(content) > LOSSLESS_BYTES:
         kind, content = "jpeg", jpeg8_encode(picture, level=80)
+    return packed(content, kind)
+
+
+def packed(content: bytes, kind: str) -> str:
+    """The bytes of a picture file (`png`, `jpeg`) as a data URI."""
     return f"data:image/{kind};base64,{b64encode(content).decode()}"

@@ -18,7 +18,7 @@ Passes: image (pyramid level) -> `positions` -> `interpolate` -> window -> netwo
 `positions` -> `interpolate` -> landscape.
 
 Limits: linear interpolation does not smooth, so an image is to be taken from the pyramid level
-that is no more than twice finer than the model's grid.
+that is no more than twice finer than the model's grid (see `predict.coarsened`).
 """
 
 from dataclasses import dataclass

@@ -202,26 +202,31 @@ def graph_of(
 
 @njit(nogil=True, cache=True)
 def _box(fragments, n):
-    """Step 5: sizes and bounding boxes."""
-    size = np.zeros(n, np.int64)
-    bbox = np.zeros((n, 6), np.int32)
+    """Step 5: sizes and bounding boxes, by the runs of each row. The background is dropped last.
+
+    Runs are noted without a branch, which no processor could foresee.
+    """
+    size = np.zeros(n + 1, np.int64)
+    bbox = np.zeros((n + 1, 6), np.int32)
     bbox[:, :3] = 2**31 - 1
     nz, ny, nx = fragments.shape
+    begins = np.empty(nx + 1, np.int64)
     for z in range(nz):
         for y in range(ny):
-            x = 0
-            while x < nx:
-                begin = x
-                fragment = np.int64(fragments[z, y, x])
-                while x < nx and np.int64(fragments[z, y, x]) == fragment:
-                    x += 1
-                if fragment > 0:
-                    k = fragment - 1
-                    size[k] += x - begin
-                    bbox[k, 0] = min(bbox[k, 0], z)
-                    bbox[k, 1] = min(bbox[k, 1], y)
-                    bbox[k, 2] = min(bbox[k, 2], begin)
-                    bbox[k, 3] = z + 1
-                    bbox[k, 4] = max(bbox[k, 4], y + 1)
-                    bbox[k, 5] = max(bbox[k, 5], x)
-    return size, bbox
+            n_runs = 1
+            begins[0] = 0
+            for x in range(1, nx):
+                begins[n_runs] = x
+                n_runs += fragments[z, y, x] != fragments[z, y, x - 1]
+            begins[n_runs] = nx
+            for run in range(n_runs):
+                begin, end = begins[run], begins[run + 1]
+                k = np.int64(fragments[z, y, begin])
+                size[k] += end - begin
+                bbox[k, 0] = min(bbox[k, 0], z)
+                bbox[k, 1] = min(bbox[k, 1], y)
+                bbox[k, 2] = min(bbox[k, 2], begin)
+                bbox[k, 3] = z + 1
+                bbox[k, 4] = max(bbox[k, 4], y + 1)
+                bbox[k, 5] = max(bbox[k, 5], end)
+    return size[1:], bbox[1:]

@@ -188,16 +188,7 @@ def contract_linked(
     TileBasins
     """
     core = grid[tile]
-    at_border = np.concatenate(
-        [
-            graph.bbox[:, :3] == np.array(core.start, np.int32),
-            graph.bbox[:, 3:] == np.array(core.stop, np.int32),
-        ],
-        axis=1,
-    )
-    goes_on = [a > 0 for a in core.start]
-    goes_on += [b < n for b, n in zip(core.stop, grid.shape, strict=True)]
-    faces = np.packbits(at_border & goes_on, axis=1, bitorder="little").ravel()
+    faces = _faces(graph.bbox, np.array(core.start), np.array(core.stop), np.array(grid.shape))
     known = np.flatnonzero((faces > 0) & is_known)
     basins = Basins(
         peak=graph.peak.astype(np.float64),
@@ -222,6 +213,19 @@ def contract_linked(
         cell_size=contracted.size,
         cell_bbox=contracted.bbox,
     )
+
+
+@njit(nogil=True, cache=True)
+def _faces(bbox, start, stop, volume):
+    """At which faces of a tile that are no faces of the volume bounding boxes lie, one bit each."""
+    faces = np.zeros(len(bbox), np.uint8)
+    for k in range(len(bbox)):
+        for axis in range(3):
+            if start[axis] > 0 and bbox[k, axis] == start[axis]:
+                faces[k] |= np.uint8(1 << axis)
+            if stop[axis] < volume[axis] and bbox[k, 3 + axis] == stop[axis]:
+                faces[k] |= np.uint8(8 << axis)
+    return faces
 
 
 def _links(voxels: np.ndarray, rim_of: Callable[[int], np.ndarray], grid: Grid) -> np.ndarray:
@@ -267,9 +271,17 @@ def _inside(voxels, start, stop, volume):
 
 def _tiles_of(voxels: np.ndarray, grid: Grid) -> np.ndarray:
     """Numbers (int64) of the tiles that hold voxels, given by their linear indices."""
-    position = np.unravel_index(voxels, grid.shape)
-    place = tuple(p // edge for p, edge in zip(position, grid.tile, strict=True))
-    return np.ravel_multi_index(place, grid.counts)
+    return _numbers(voxels, np.array(grid.shape), np.array(grid.tile), np.array(grid.counts))
+
+
+@njit(nogil=True, cache=True)
+def _numbers(voxels, volume, tile, counts):
+    numbers = np.empty(voxels.size, np.int64)
+    for k in range(voxels.size):
+        zy, x = divmod(voxels[k], volume[2])
+        z, y = divmod(zy, volume[1])
+        numbers[k] = (z // tile[0] * counts[1] + y // tile[1]) * counts[2] + x // tile[2]
+    return numbers
 
 
 def stitch(

@@ -51,3 +51,14 @@ def duration(seconds: float) -> str:
 def memory(mb: float) -> str:
     """A size given in MB, in MB or GB."""
     return f"{mb / 1024:.1f} GB" if mb >= 1024 else f"{mb:.0f} MB"
+
+
+def estimate(found: dict) -> str:
+    """What `diameter.estimate_diameter` gave."""
+    if found["diameter"] is None:
+        return "no diameter was confirmed: as null, that is, the image as it is"
+    in_um = f" ({length(found['diameter_um'])})" if found["diameter_um"] else ""
+    return (
+        f"{number(found['diameter'])} voxels along y and x{in_um}, by {found['n_cells']} cells "
+        f"with peaks of {found['confidence']:.2f}"
+    )

@@ -14,13 +14,14 @@ import numpy as np
 import zarr
 
 from ..columns import AXES
+from ..features import batches, measure_cells
 from ..geometry import Box, Grid
-from ..measure import Wanted, batches, measure_cells
 from ..population import SLACK, nearest, usual_sizes
 from ..records import Records
 from ..smooth import Sigma, halo, smooth
 from ..stitch import TileCells
 from ..store import DamagedError, checksum_of_files, read, read_arrays, write_arrays
+from ..wanted import Wanted
 from .shards import check_shards
 from .tiles import fill_tiles, tile_file
 

@@ -25,6 +25,7 @@ import numpy as np
 import zarr
 
 from ..geometry import Triple
+from ..pictures import packed
 from ..seams import find_seams
 from ..version import __version__
 from ..words import number
@@ -53,6 +54,7 @@ def report(
     attempts: dict[str, list[dict]],
     num_cells: list[int] | None = None,
     truth: Truth | None = None,
+    curves: bytes | None = None,
     reading_image: Callable[[], AbstractContextManager] = nullcontext,
     reading_labels: Callable[[], AbstractContextManager] = nullcontext,
 ) -> str:
@@ -91,6 +93,8 @@ def report(
         Of each frame of a movie.
     truth : Truth, optional
         The true cells, where they are known.
+    curves : bytes, optional
+        PNG with the course of the training of the model that predicted.
     reading_image, reading_labels : callable, optional
         Gives a context in which the image, or the labels, are read: who is to mend what is found
         damaged there.
@@ -152,6 +156,7 @@ def report(
         compared=seam_check.compared(seams),
         profiles=seam_check.profiles(whole, counted, borders, seams),
         facts=facts,
+        curves=curves and packed(curves, "png"),
         timings=history.times(timings),
         tried=history.verdict(attempts),
         retried=history.retried(attempts),

@@ -1,0 +1,207 @@
+"""Where synthetic nuclei lie and what shape they have: from sparse to so dense that no gap is left.
+
+1. Place: centres and radii of ellipsoids, one after the other, each where those before leave room.
+2. Draw: each ellipsoid is dented by smooth noise; where several overlap, a voxel belongs to the
+   one it lies deepest in, so that neighbours touch in a smooth face.
+3. Tidy: competition may cut a nucleus in pieces, of which the largest stays.
+
+Limits: voxels are roughly isotropic; most nuclei measure about 12 of them, the smallest 5 and the
+largest 30.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from skimage.measure import label as connected_components
+
+from .fields import smooth_noise
+from .geometry import Triple
+
+NOMINAL_DIAMETER = 12.0  # voxels
+SMALLEST, LARGEST = 0.4, 2.5  # typical nucleus of a volume, in nominal diameters
+MIN_RADIUS, MAX_RADIUS = 2.2, 16.0  # voxels
+MIN_VOXELS = 20  # smaller pieces of nuclei are not labelled, and not drawn either
+DEEPEST_DENT = 2.2  # deviations of the noise
+
+
+@dataclass(frozen=True)
+class Nuclei:
+    """The ellipsoids of a volume: one row each."""
+
+    centres: np.ndarray  # (n, 3) voxels, may lie outside of the volume
+    radii: np.ndarray  # (n,) voxels, of a sphere of the same volume
+    to_unit: np.ndarray  # (n, 3, 3) brings voxels from the centre into the unit sphere
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def chance(rng: np.random.Generator, probability: float) -> bool:
+    """True with this probability."""
+    return bool(rng.random() < probability)
+
+
+def _rotations(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Random rotations, (n, 3, 3): from uniform unit quaternions."""
+    a, b, c, d = (q := rng.standard_normal((4, n))) / np.sqrt((q**2).sum(0))
+    return np.stack(
+        [
+            [1 - 2 * (c * c + d * d), 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), 1 - 2 * (b * b + d * d), 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), 1 - 2 * (b * b + c * c)],
+        ]
+    ).transpose(2, 0, 1)
+
+
+def place(rng: np.random.Generator, shape: Triple, *, axial_blur: float) -> Nuclei:
+    """Centres, sizes and orientations.
+
+    Parameters
+    ----------
+    rng : Generator
+    shape : tuple of int
+        (z, y, x) voxels.
+    axial_blur : float
+        Of the microscope, voxels. People outline what they see: with it nuclei are long along z.
+    """
+    if chance(rng, 0.65):
+        mean_radius = NOMINAL_DIAMETER / 2 * np.exp(rng.normal(0, 0.2))
+    else:
+        mean_radius = NOMINAL_DIAMETER / 2 * log_uniform(rng, SMALLEST, LARGEST)
+    spread = rng.uniform(0.03, 0.35)
+    stretch_z = np.exp(rng.normal(0, 0.15)) + rng.uniform(0.3, 1.1) * axial_blur / mean_radius
+    stretch = np.array([min(stretch_z, 2.2), 1, 1])
+    spacing = rng.uniform(0.7, 1.25)  # of two centres, in sums of their radii
+    volume = np.prod([n + 2 * mean_radius for n in shape])
+    tries = int(log_uniform(rng, 0.3, 20) * volume / (2 * mean_radius) ** 3) + 3
+    # Half of the volumes are clustered: nuclei only where a smooth field is high.
+    crowd = smooth_noise(rng, shape, rng.uniform(12, 40))
+    crowd_level = rng.uniform(-1, 0.8) if chance(rng, 0.5) else -np.inf
+
+    radii = mean_radius * np.exp(rng.normal(0, spread, tries))
+    radii = np.clip(radii, MIN_RADIUS, MAX_RADIUS)
+    centres = rng.uniform(-mean_radius, np.array(shape) + mean_radius, (tries, 3))
+    nearest = np.clip(centres.astype(int), 0, np.array(shape) - 1)
+    wanted = crowd[tuple(nearest.T)] > crowd_level
+    kept = _with_room(centres / stretch, radii, wanted, spacing)
+    if not kept.any():
+        kept[0] = True
+        centres[0] = np.array(shape) / 2
+    centres, radii = centres[kept], radii[kept]
+    if chance(rng, 0.15):  # grown until they fill the volume, as cells of a tissue do
+        radii *= rng.uniform(1.2, 1.6)
+
+    axes = np.exp(rng.normal(0, rng.uniform(0, 0.25), (len(radii), 3)))
+    axes *= (radii / np.cbrt(axes.prod(1)))[:, None]
+    to_unit = _rotations(rng, len(radii)) / axes[:, :, None] / stretch
+    return Nuclei(centres, radii, to_unit)
+
+
+@njit(nogil=True, cache=True)
+def _with_room(centres, radii, wanted, spacing):
+    kept = np.zeros(len(radii), np.bool_)
+    chosen = np.empty(len(radii), np.int64)
+    n = 0
+    for i in range(len(radii)):
+        free = wanted[i]
+        for k in range(n):
+            j = chosen[k]
+            nearest = spacing * (radii[i] + radii[j])
+            away = 0.0
+            for axis in range(3):
+                away += (centres[i, axis] - centres[j, axis]) ** 2
+            if away < nearest * nearest:
+                free = False
+                break
+        if free:
+            kept[i] = True
+            chosen[n] = i
+            n += 1
+    return kept
+
+
+def draw(rng: np.random.Generator, nuclei: Nuclei, shape: Triple) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and how deep each voxel lies: 0 at a nucleus's surface, about 1 at its centre.
+
+    Parameters
+    ----------
+    rng : Generator
+    nuclei : Nuclei
+    shape : tuple of int
+        (z, y, x) voxels.
+
+    Returns
+    -------
+    labels : ndarray of int32, (z, y, x)
+    depth : ndarray of float32, (z, y, x)
+    """
+    dent = rng.uniform(0, 0.18)
+    scale = rng.uniform(0.3, 0.9) * 2 * np.median(nuclei.radii)
+    noise = smooth_noise(rng, tuple(n + 16 for n in shape), max(scale, 2.0))
+    noise = dent * np.clip(noise, -DEEPEST_DENT, DEEPEST_DENT)
+    # Another piece of the noise for each nucleus, or neighbours would dent alike.
+    shifts = rng.integers(0, 17, (len(nuclei.radii), 3))
+    # The half widths of the ellipsoids' boxes, with room for their bumps.
+    reach = np.linalg.norm(np.linalg.inv(nuclei.to_unit), axis=2) * (1 + DEEPEST_DENT * dent)
+    start = np.maximum(0, np.floor(nuclei.centres - reach)).astype(np.int64)
+    stop = np.minimum(shape, np.ceil(nuclei.centres + reach) + 1).astype(np.int64)
+    labels, first, second = _deepest(
+        nuclei.centres.astype(np.float32),
+        nuclei.to_unit.astype(np.float32),
+        noise.astype(np.float32),
+        start,
+        stop,
+        shifts,
+        shape,
+    )
+    depth = np.minimum(-first, (second - first) / 2)
+    # Most touching nuclei touch; in some volumes a dark gap is left between them.
+    gap = rng.uniform(0, 0.12) if chance(rng, 0.4) else 0.0
+    labels[depth <= gap] = 0
+    labels = _largest_pieces(labels)
+    return labels, np.where(labels > 0, depth, np.float32(0))
+
+
+@njit(nogil=True, cache=True)
+def _deepest(centres, to_unit, noise, start, stop, shifts, shape):
+    """Labels, and depth (negative inside) in the deepest nucleus of a voxel and in the next."""
+    labels = np.zeros(shape, np.int32)
+    first = np.zeros(shape, np.float32)
+    second = np.zeros(shape, np.float32)
+    for i in range(len(centres)):
+        m = to_unit[i]
+        for z in range(start[i, 0], stop[i, 0]):
+            for y in range(start[i, 1], stop[i, 1]):
+                for x in range(start[i, 2], stop[i, 2]):
+                    away = z - centres[i, 0], y - centres[i, 1], x - centres[i, 2]
+                    square = np.float32(0)
+                    for row in range(3):
+                        u = m[row, 0] * away[0] + m[row, 1] * away[1] + m[row, 2] * away[2]
+                        square += np.float32(u * u)
+                    depth = np.sqrt(square) - np.float32(1)
+                    depth += noise[z + shifts[i, 0], y + shifts[i, 1], x + shifts[i, 2]]
+                    if depth < first[z, y, x]:
+                        second[z, y, x] = first[z, y, x]
+                        first[z, y, x] = depth
+                        labels[z, y, x] = i + 1
+                    elif depth < second[z, y, x]:
+                        second[z, y, x] = depth
+    return labels, first, second
+
+
+def _largest_pieces(labels: np.ndarray) -> np.ndarray:
+    """The largest piece of each label, if it is large enough, numbered from 1 on, int32."""
+    pieces = connected_components(labels, connectivity=1)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    owner = np.zeros(len(sizes), np.int32)
+    owner[pieces] = labels
+    order = np.lexsort((-sizes, owner))
+    largest = order[np.r_[True, np.diff(owner[order]) > 0]]
+    largest = largest[sizes[largest] >= MIN_VOXELS]
+    new_label = np.zeros(len(sizes), np.int32)
+    new_label[largest] = np.arange(1, len(largest) + 1)
+    return new_label[pieces]
