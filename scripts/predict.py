@@ -27,7 +27,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     summary = read_job_record(snakemake.input.summary)
     with reopening(Path(snakemake.input.summary)):
         landscape = open_array(Path(snakemake.input.landscape).parent, "r+")
-    network, about = load(snakemake.input.weights)
+    network, about = load(snakemake.input.weights, top_model=params.top_model)
     device = device_of_choice()
     network.to(device)
     scale = ideal_scale(summary["voxel_size"], params.diameter, about["nominal_diameter"])
@@ -50,6 +50,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         scale=grid.scale,
         core=grid.core,
         model=about["sha256"],
+        top_model=params.top_model,
         device=device.type,
         code=fingerprint_of_files(snakemake.input.code),
     )

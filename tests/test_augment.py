@@ -18,6 +18,7 @@ from mosaicell.augment import (
     read_at,
     source_positions,
 )
+from mosaicell.classes import classes_of
 from mosaicell.dataset import labelled
 from phantoms import landscape_of, packed_cells
 
@@ -128,6 +129,32 @@ def test_target_and_labels_stay_where_the_image_is(seed, dimensions):
     labels = read_at(full.labels, positions, order=0)
     assert (target[labels > 0] > 0).all()
     assert np.isin(np.unique(labels), np.unique(full.labels)).all()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_without_a_change_classes_are_those_of_the_image(dimensions):
+    full = PICTURES[dimensions]
+    shape = SHAPES[dimensions]
+    corner = tuple((n - m) // 2 for n, m in zip(full.labels.shape, shape, strict=True))
+    inner = tuple(slice(a, a + n) for a, n in zip(corner, shape, strict=True))
+    centre = tuple(a + (n - 1) / 2 for a, n in zip(corner, shape, strict=True))
+    given = {"shape": shape, "centre": centre, "nominal_diameter": 10.0}
+    _, target, classes = crop(full, Change(), **given, targets=("distance", "classes"))
+    np.testing.assert_array_equal(classes, classes_of(full.labels)[inner])
+    np.testing.assert_array_equal(target, crop(full, Change(), **given)[1])
+
+
+@given(st.integers(0, 10**6), st.sampled_from([2, 3]))
+def test_classes_are_those_of_the_changed_labels_up_to_the_edge_of_the_crop(seed, dimensions):
+    full = PICTURES[dimensions]
+    change = replace(draw(np.random.default_rng(seed), dimensions=dimensions), bend=0.0)
+    given = {"centre": tuple(full.centres[0]), "nominal_diameter": 10.0}
+    wide_shape = tuple(n + 8 * (n > 1) for n in SHAPES[dimensions])
+    _, classes = crop(full, change, shape=SHAPES[dimensions], **given, targets=("classes",))
+    _, wide = crop(full, change, shape=wide_shape, **given, targets=("classes",))
+    inner = tuple(slice(4, -4) if n > 1 else slice(None) for n in wide_shape)
+    # A voxel whose source lies half way between two may be read from either.
+    assert np.mean(classes != wide[inner]) < 0.02
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

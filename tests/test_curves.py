@@ -23,6 +23,13 @@ def test_the_table_has_a_line_for_each_look():
     ]
 
 
+def test_a_look_before_the_first_step_has_no_loss(tmp_path):
+    assert table([Look(0, None, 0.9)]).splitlines()[1].split() == ["0", "-", "0.900"]
+    draw_curves([Look(0, None, 0.9), *LOOKS], tmp_path / "curves.png")
+    y, _ = np.nonzero((imread(tmp_path / "curves.png") == BEST).all(-1))
+    assert y.min() > 220  # the best look is that one, of which there is no loss to mark
+
+
 @pytest.mark.parametrize("looks", [LOOKS, LOOKS[:1], [Look(5, 0.0, 0.0)]])
 def test_the_picture_marks_the_best_look_in_both_panels(tmp_path, looks):
     draw_curves(looks, tmp_path / "curves.png")

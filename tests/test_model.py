@@ -10,12 +10,12 @@ import pytest
 from mosaicell import model
 from running import ROOT
 
+CHANNELS = (2, 3, 4)
+HEIGHTS = {"threshold": 0.3, "persistence": 0.1}
 CARD = {
-    "channels": (2, 3, 4),
     "nominal_diameter": 12.0,
     "window": 32,
-    "threshold": 0.3,
-    "persistence": 0.1,
+    "top_models": {"watershed": HEIGHTS},
     "training": {"command": "none"},
     "scores": {},
 }
@@ -29,7 +29,7 @@ def saved(tmp_path):
     from mosaicell.unet import UNet
 
     torch.manual_seed(0)
-    net = UNet(channels=CARD["channels"])
+    net = UNet(channels=CHANNELS)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             module.running_mean.normal_()
@@ -72,7 +72,7 @@ def test_a_network_of_planes_is_loaded_as_such(tmp_path):
 
     from mosaicell.unet import UNet
 
-    net = UNet(channels=CARD["channels"], dimensions=2).eval()
+    net = UNet(channels=CHANNELS, dimensions=2).eval()
     model.save(net, tmp_path / "flat.safetensors", **CARD)
     loaded, card = model.load(tmp_path / "flat.safetensors")
     assert card["architecture"]["dimensions"] == 2
@@ -80,6 +80,72 @@ def test_a_network_of_planes_is_loaded_as_such(tmp_path):
         x = torch.rand(1, 1, 16, 16)
         # Another order of memory may round the last digit otherwise.
         torch.testing.assert_close(loaded(x), net(x), rtol=0, atol=1e-6)
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A tiny model of two networks in a row."""
+    from mosaicell.networks import DistanceThreeClass
+
+    net = DistanceThreeClass(channels=(2, 3), top_channels=(1, 2), dimensions=2).eval()
+    both = {"watershed": HEIGHTS, "three_class": {"threshold": 0.5, "persistence": 0.2}}
+    model.save(net, tmp_path / "chain.safetensors", **CARD | {"top_models": both})
+    return tmp_path / "chain.safetensors", net
+
+
+def test_of_two_networks_in_a_row_each_top_model_gets_what_it_needs(chain):
+    import torch
+
+    path, net = chain
+    x = torch.rand(1, 1, 16, 16)
+    with torch.inference_mode():
+        for top_model, expected in (
+            (None, net(x)),
+            ("three_class", net(x)),
+            ("watershed", net.distance(x)),
+        ):
+            loaded, card = model.load(path, top_model=top_model)
+            torch.testing.assert_close(loaded(x), expected, rtol=0, atol=1e-6)
+            assert loaded.halo == (10 if top_model == "watershed" else 20)
+            assert card["task"] == "distance_three_class"
+            assert card["halo"] == 20
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"channels": [2, 3], "dimensions": 2},
+        {"channels": [2, 3], "top_channels": [1, 2, 3], "dimensions": 2},
+        {"channels": [2, 3], "top_channels": 1, "dimensions": 2},
+    ],
+)
+def test_a_chain_needs_the_channels_of_both_networks(chain, architecture):
+    change(chain[0], architecture=architecture)
+    with pytest.raises(ValueError, match="channels and top_channels, a list"):
+        model.card(chain[0])
+
+
+def test_a_top_model_that_a_model_does_not_have_is_refused(saved):
+    path, _ = saved
+    with pytest.raises(ValueError, match="the model tiny is of the task distance; allowed is wate"):
+        model.load(path, top_model="three_class")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"task": "three_class"}, "train.task is three_class, and training starts from tiny"),
+        ({"dimensions": 2}, "train.dimensions is 2"),
+        ({"channels": [2, 3]}, r"train.channels is \[2, 3\].*allowed is \[2, 3, 4\]"),
+        ({"nominal_diameter": 20}, "train.nominal_diameter is 20"),
+    ],
+)
+def test_a_training_that_contradicts_the_model_that_it_starts_from_is_refused(saved, given, says):
+    card = model.card(saved[0])
+    same = {"task": "distance", "dimensions": 3, "channels": [2, 3, 4], "nominal_diameter": 12}
+    assert model.kept(card, {}) == model.kept(card, same) == same
+    with pytest.raises(ValueError, match=says):
+        model.kept(card, same | given)
 
 
 def test_saving_twice_gives_the_same_bytes(saved):
@@ -104,9 +170,15 @@ def test_saving_twice_gives_the_same_bytes(saved):
         ({"window": 30}, "a multiple of 4"),
         ({"window": -4}, "above 0"),
         ({"halo": 20}, "24, by its architecture"),
-        ({"threshold": None}, "threshold = None"),
-        ({"threshold": 1.5}, "from 0 to 1"),
-        ({"persistence": -0.1}, "from 0 to 1"),
+        ({"threshold": 0.3}, "unknown field 'threshold'"),
+        ({"top_models": {}}, "top_models = {}; allowed is watershed, by its task"),
+        ({"top_models": {"three_class": HEIGHTS}}, "allowed is watershed, by its task"),
+        ({"top_models": {"watershed": 0.3}}, "top_models.watershed = 0.3"),
+        ({"top_models": {"watershed": {"threshold": 0.3}}}, "threshold and persistence"),
+        ({"top_models": {"watershed": HEIGHTS | {"threshold": None}}}, "from 0 to 1"),
+        ({"top_models": {"watershed": HEIGHTS | {"threshold": 1.5}}}, "from 0 to 1"),
+        ({"top_models": {"watershed": HEIGHTS | {"persistence": -0.1}}}, "from 0 to 1"),
+        ({"task": "three_class"}, "allowed is three_class, by its task"),
         ({"task": "boundaries"}, "task = 'boundaries'"),
         ({"architecture": {}}, "channels, a list"),
         ({"architecture": {"channels": [2, 3, 4], "norm": "group"}}, "channels, a list"),
@@ -115,6 +187,7 @@ def test_saving_twice_gives_the_same_bytes(saved):
         ({"architecture": {"channels": [2, 3, 4], "dimensions": True}}, "dimensions, 2 or 3"),
         ({"architecture": {"channels": [2, 3, 4], "dimensions": 2}}, "do not fit the architecture"),
         ({"architecture": {"channels": [2, 3, 5]}}, "do not fit the architecture"),
+        ({"architecture": {"channels": [2, 3, 4], "top_channels": [1, 1, 1]}}, "channels, a list"),
         ({"sha256": "0" * 64}, "0000; allowed|allowed is what their card says, 0000"),
         ({"sha256": 0}, "sha256 = 0"),
         ({"training": []}, r"training = \[\]"),
@@ -183,8 +256,9 @@ def test_a_shipped_model_loads_and_predicts(name):
     ball = torch.from_numpy((away < card["nominal_diameter"] / 2).astype(np.float32))
     with torch.inference_mode():
         found = net(ball[None, None])[0, 0].numpy()
-    assert found[(edge // 2,) * net.dimensions] > 2 * card["threshold"]
-    assert found[away > card["nominal_diameter"]].max() < card["threshold"]
+    threshold = card["top_models"]["watershed"]["threshold"]
+    assert found[(edge // 2,) * net.dimensions] > 2 * threshold
+    assert found[away > card["nominal_diameter"]].max() < threshold
 
 
 def test_reading_a_card_does_not_import_torch():

@@ -10,7 +10,15 @@ import settings
 from mosaicell.composed import Part
 from running import ROOT, write_sheet
 
-CARD = {"name": "nuclei-3d", "threshold": 0.3, "persistence": 0.1, "sha256": "0" * 64}
+CARD = {
+    "name": "nuclei-3d",
+    "task": "distance_three_class",
+    "top_models": {
+        "watershed": {"threshold": 0.3, "persistence": 0.1},
+        "three_class": {"threshold": 0.6, "persistence": 0.2},
+    },
+    "sha256": "0" * 64,
+}
 
 
 def test_an_empty_configuration_is_completed_with_the_defaults_of_the_schema():
@@ -52,7 +60,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_readme(name):
         ({"segment": {"persistence": -0.1}}, "persistence is -0.1; allowed is a number or null of"),
         ({"segment": {"persistence": float("inf")}}, "persistence is Infinity"),
         ({"segment": {"min_size": 1.5}}, "min_size is 1.5; allowed is a whole number"),
-        ({"segment": {"top_model": "magic"}}, 'top_model is "magic"; allowed is watershed'),
+        ({"segment": {"top_model": "magic"}}, 'top_model is "magic"; allowed is watershed or'),
         (
             {"segment": {"sigma": 1}},
             "segment.sigma is 1; allowed is null, {um: ...} or {voxel",
@@ -328,6 +336,48 @@ def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
     config = settings.read_config({"segment": {"threshold": 0.5}})
     settings.fill_from_model(config, {"a": sample()}, CARD)
     assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.5, 0.1)
+    config = settings.read_config({"segment": {"top_model": "three_class"}})
+    settings.fill_from_model(config, {"a": sample()}, CARD)
+    assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.6, 0.2)
+
+
+def test_a_top_model_that_the_model_does_not_have_is_refused_where_it_is_needed():
+    card = CARD | {"task": "three_class", "top_models": {"three_class": {}}}
+    heights = {"threshold": 0.5, "persistence": 0.1}
+    config = settings.read_config({"segment": heights})
+    with pytest.raises(ValueError, match=r"is 'watershed'.*allowed is three_class: change"):
+        settings.fill_from_model(config, {"a": sample()}, card)
+    settings.fill_from_model(config, {"a": sample(landscape=(Part("l.tif"),))}, card)
+
+
+def test_a_landscape_that_a_sample_brings_has_no_top_model():
+    heights = {"threshold": 0.5, "persistence": 0.1}
+    one, two = (
+        settings.read_config({"segment": heights | {"top_model": name}})
+        for name in ("watershed", "three_class")
+    )
+    brings = sample(landscape=(Part("l.tif"),))
+    assert settings.origin(one, brings, CARD) == settings.origin(two, brings, CARD)
+    assert settings.earlier("track", one, brings, CARD) == settings.earlier(
+        "track", two, brings, CARD
+    )
+    assert settings.origin(one, sample(), CARD) != settings.origin(two, sample(), CARD)
+    for stage, same in (("predict", True), ("segment", False)):
+        found = [settings.earlier(stage, config, sample(), CARD) for config in (one, two)]
+        assert (found[0] == found[1]) == same
+
+
+def test_a_training_that_starts_from_a_model_keeps_what_that_is():
+    train = settings.read_config({"train": {"start_from": "nuclei-2d", "steps": 5}})["train"]
+    assert (train["dimensions"], train["nominal_diameter"], train["steps"]) == (2, 16, 5)
+    assert train["channels"] == [16, 32, 64, 128]
+    for given in ({"dimensions": 3}, {"channels": [16, 32, 64]}, {"task": "three_class"}):
+        with pytest.raises(
+            ValueError, match=r"train\.\w+ is .*training starts from nuclei-2d; all"
+        ):
+            settings.read_config({"train": {"start_from": "nuclei-2d"} | given})
+    with pytest.raises(FileNotFoundError, match="there is no model 'nuclei-9d'"):
+        settings.read_config({"train": {"start_from": "nuclei-9d"}})
 
 
 def test_a_landscape_of_the_sample_needs_a_threshold_of_the_user():

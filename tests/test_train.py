@@ -1,4 +1,4 @@
-"""Training: data that no worker count changes, a schedule, a stop, a kill that leaves no trace."""
+"""Training: a schedule, a stop, a start from a model, a kill that leaves no trace."""
 
 import inspect
 
@@ -7,16 +7,18 @@ import pytest
 import torch
 
 import settings
-from mosaicell import model, train
+from mosaicell import choice, model, train, volumes
 from mosaicell.curves import Look
-from mosaicell.dataset import labelled
-from phantoms import landscape_of, packed_cells
+from mosaicell.networks import NETWORKS
+from test_volumes import picture
 
 SETTINGS = {
     "training": [],
     "validation": [],
     "data": None,
     "synthetic_share": 0.0,
+    "task": "distance",
+    "start_from": None,
     "dimensions": 3,
     "nominal_diameter": 12.0,
     "steps": 4,
@@ -33,14 +35,6 @@ SETTINGS = {
     "threads": 1,
     "command": "none",
 }
-
-
-def picture(seed, dimensions=3):
-    """A labelled image of packed cells, as a microscope might show them."""
-    shape = (1, 48, 40) if dimensions == 2 else (12, 24, 28)
-    labels = packed_cells(shape, spacing=10, seed=seed)
-    image = landscape_of(labels, seed=seed, blur=1, noise=0.1) // 64 + 100
-    return labelled(image, labels, dimensions=dimensions)
 
 
 def on_labelled(dimensions):
@@ -60,55 +54,15 @@ def run(out, **settings):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(train, "HELD_OUT_EDGE", 28)
+    monkeypatch.setattr(volumes, "HELD_OUT_EDGE", 28)
     monkeypatch.setattr(train, "N_VALIDATION", 1)
     monkeypatch.setattr(train, "N_CHOICE", 1)
-    monkeypatch.setattr(train, "THRESHOLDS", (0.3, 0.5))
-    monkeypatch.setattr(train, "LOOK_THRESHOLDS", (0.2,))
+    for top_model in choice.LOOK:
+        monkeypatch.setitem(choice.THRESHOLDS, top_model, (0.3, 0.5))
+        monkeypatch.setitem(choice.LOOK, top_model, ((0.2,), 0.1))
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-def volumes(dimensions=3, share=0.0, seed=1, first=0, images=()):
-    return train.TrainingVolumes(
-        images=list(images),
-        synthetic_share=share,
-        seed=seed,
-        first=first,
-        last=20,
-        edge=16,
-        dimensions=dimensions,
-        nominal_diameter=12.0,
-    )
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-@pytest.mark.parametrize("dimensions", [2, 3])
-def test_a_volume_depends_on_seed_and_number_alone(dimensions, share):
-    images = [picture(1, dimensions), picture(2, dimensions)]
-
-    def volume(seed, number, first):
-        taken = volumes(dimensions, share, seed, first, images)
-        return taken[number - first]
-
-    image, target = volume(1, 5, 0)
-    assert image.shape == target.shape == (1, *[16] * dimensions)
-    assert image.dtype == target.dtype == torch.float32
-    for same, expected in zip(volume(1, 5, 3), (image, target), strict=True):
-        assert torch.equal(same, expected)
-    assert not torch.equal(volume(1, 6, 0)[0], image)
-    assert not torch.equal(volume(2, 5, 0)[0], image)
-
-
-def test_a_share_of_the_volumes_is_synthetic():
-    images = [picture(1)]
-    synthetic, mixed, real = (volumes(share=share, images=images) for share in (1.0, 0.5, 0.0))
-    of_mixed = [
-        [torch.equal(mixed[i][0], other[i][0]) for other in (synthetic, real)] for i in range(20)
-    ]
-    assert all(sum(which) == 1 for which in of_mixed)
-    assert 3 < sum(is_synthetic for is_synthetic, _ in of_mixed) < 17
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
@@ -121,10 +75,22 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
 
 
 @pytest.mark.parametrize(
-    "chosen", [SETTINGS, on_labelled(2), on_labelled(3)], ids=["synthetic", "2D", "3D"]
+    "chosen",
+    [
+        SETTINGS,
+        on_labelled(2),
+        on_labelled(3),
+        on_labelled(2) | {"task": "three_class"},
+        on_labelled(2) | {"task": "distance_three_class"},
+        on_labelled(2) | {"start_from": "first.safetensors"},
+    ],
+    ids=["synthetic", "2D", "3D", "three_class", "distance_three_class", "start_from"],
 )
 def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, capsys, chosen):
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
+    if chosen["start_from"]:
+        run(tmp_path / chosen["start_from"], **on_labelled(2) | {"seed": 1})
+        chosen = chosen | {"start_from": str(tmp_path / chosen["start_from"])}
     run(whole, **chosen)
 
     steps = []
@@ -143,7 +109,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch,
     assert not killed.exists()
     capsys.readouterr()
     run(killed, **chosen)
-    assert "step 2" in capsys.readouterr().err
+    assert "2 of 4 steps were done by an earlier run" in capsys.readouterr().err
     assert killed.read_bytes() == whole.read_bytes()
     assert killed.with_suffix(".png").read_bytes() == whole.with_suffix(".png").read_bytes()
     assert model.card(killed) == model.card(whole) | {"name": "killed"}
@@ -175,12 +141,7 @@ def test_a_checkpoint_of_other_settings_or_images_is_not_continued(
 def stopping_at_once(monkeypatch, scores):
     """Have each look find the next of some F1."""
     found = iter(scores)
-
-    def scores_of(*_, real=train.scores_of, **arguments):
-        f1 = next(found, None)
-        return real(*_, **arguments) if f1 is None else {train.IOUS[0]: {"f1": f1}}
-
-    monkeypatch.setattr(train, "scores_of", scores_of)
+    monkeypatch.setattr(train, "look", lambda *_, **__: next(found))
 
 
 def test_training_stops_when_f1_no_longer_rises_and_keeps_the_best_weights(
@@ -248,7 +209,46 @@ def test_the_card_says_what_a_model_was_made_of_and_how_good_it_is(tmp_path):
     assert card["training"]["seed"] == 3
     assert card["training"]["command"] == "none"
     assert "1 images of the split validation, not trained on" in card["scores"]["data"]
-    assert set(card["scores"]) == {"data", "iou 0.5", "iou 0.75"}
+    assert set(card["scores"]) == {"data", "watershed"}
+    assert set(card["scores"]["watershed"]) == {"iou 0.5", "iou 0.75"}
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("task", NETWORKS)
+def test_each_task_gives_a_model_with_its_top_models(tmp_path, task, dimensions):
+    out = tmp_path / "model.safetensors"
+    run(out, **on_labelled(dimensions) | {"task": task, "validate_every": 4})
+    card = model.card(out)
+    assert card["task"] == card["training"]["task"] == task
+    assert set(card["top_models"]) == set(card["scores"]) - {"data"} == set(model.TOP_MODELS[task])
+    if task == "distance_three_class":
+        assert card["architecture"]["top_channels"] == [1, 1, 2]
+    for top_model in card["top_models"]:
+        net, _ = model.load(out, top_model=top_model)
+        assert net.core(torch.rand(1, 1, *[2 * net.halo + 4] * dimensions)).shape[1] == 1
+
+
+def test_a_training_that_starts_from_a_model_gives_none_that_is_worse(tmp_path, monkeypatch):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    run(first, **on_labelled(2))
+    looks = iter([0.9, 0.8, 0.7])
+    monkeypatch.setattr(train, "look", lambda *_, **__: next(looks))
+    run(second, **on_labelled(2) | {"start_from": str(first)})
+    assert second.read_bytes() == first.read_bytes()
+    card = model.card(second)
+    assert card["training"]["best_step"] == 0
+    assert card["training"]["start_from"] == {
+        "name": "first",
+        "sha256": model.card(first)["sha256"],
+    }
+
+
+@pytest.mark.parametrize("other", [{"channels": (2, 3)}, {"task": "three_class"}])
+def test_a_start_from_a_model_of_another_kind_is_refused(tmp_path, other):
+    first = tmp_path / "first.safetensors"
+    run(first, **on_labelled(2))
+    with pytest.raises(ValueError, match=r"training starts from first; allowed is"):
+        run(tmp_path / "second.safetensors", **on_labelled(2) | {"start_from": str(first)} | other)
 
 
 @pytest.mark.parametrize(
@@ -267,35 +267,22 @@ def test_settings_that_do_not_fit_are_refused_before_the_first_step(tmp_path, ot
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("dimensions", [2, 3])
-def test_a_validation_image_is_predicted_on_its_own_voxels_at_any_scale(dimensions):
-    torch.manual_seed(0)
-    net = train.UNet(channels=(8, 8), dimensions=dimensions).eval()
-    for nominal in (4.0, 9.0, 20.0):
-        one, two = (
-            train.landscape_of(
-                net, picture(1, dimensions), nominal_diameter=nominal, window=16, threads=threads
-            )
-            for threads in (1, 2)
-        )
-        assert one.shape == picture(1, dimensions).labels.shape
-        assert 0 <= one.min() < one.max() <= 1
-        np.testing.assert_array_equal(one, two)
-
-
 @pytest.mark.slow
+@pytest.mark.parametrize("task", NETWORKS)
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_a_network_learns_labelled_images(tmp_path, monkeypatch, dimensions):
-    monkeypatch.setattr(train, "THRESHOLDS", (0.1, 0.2, 0.3))
+def test_a_network_learns_labelled_images(tmp_path, monkeypatch, dimensions, task):
+    for top_model in choice.LOOK:
+        monkeypatch.setitem(choice.THRESHOLDS, top_model, (0.1, 0.2, 0.3))
     out = tmp_path / "model.safetensors"
     steps = {"steps": 150, "batch": 2, "validate_every": 50, "channels": (8, 16), "edge": 24}
-    run(out, **on_labelled(dimensions) | steps)
-    assert model.card(out)["scores"]["iou 0.5"]["f1"] > 0.7
+    run(out, **on_labelled(dimensions) | steps | {"task": task})
+    for top_model in model.TOP_MODELS[task]:
+        assert model.card(out)["scores"][top_model]["iou 0.5"]["f1"] > 0.7
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_after_a_share_of_the_steps_normalisation_keeps_its_constants(dimensions):
-    net = train.UNet(channels=(2, 3), dimensions=dimensions).train()
+    net = train.untrained("distance_three_class", channels=(2, 3), dimensions=dimensions).train()
     train.freeze_normalisation(net)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     net(torch.rand(2, 1, *[8] * dimensions))

@@ -18,6 +18,7 @@ try:
     settings.check_measure(config, SAMPLES)
     settings.check_track(config)
     LABELLED = settings.read_training(config["train"]["data"])
+    START = model.find(config["train"]["start_from"]) if config["train"]["start_from"] else []
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 

@@ -23,6 +23,7 @@ rule predict:
     params:
         jobs=len(JOBS),
         channel=of_sample("channel"),
+        top_model=config["segment"]["top_model"],
         earlier=earlier("predict"),
         diameter=lambda wildcards: settings.diameter(config, SAMPLES[wildcards.sample]),
     script:

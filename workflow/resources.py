@@ -222,7 +222,8 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
         # 850 MB for 4 volumes of 48^3 voxels and 16 channels; a worker imports what training does.
         train = load.train
         voxels = train["batch"] * train["edge"] ** train["dimensions"]
-        held += 140 * voxels * train["channels"][0] + train["workers"] * 300 * MB
+        channels = train["channels"][0] * (1.5 if train["task"] == "distance_three_class" else 1)
+        held += 140 * voxels * channels + train["workers"] * 300 * MB
     if stage == "stitch_tiles":
         z, y, x = load.tile
         held += NEIGHBOURS_IN_MEMORY * 4 * 2 * (z * y + z * x + y * x)  # rims

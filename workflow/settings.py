@@ -23,6 +23,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from mosaicell import model
 from mosaicell.brightness import ring_of
 from mosaicell.composed import Part, check_places
 from mosaicell.measure import sizes_in_voxels
@@ -164,8 +165,21 @@ def _allowed(rule: dict) -> str:
 
 
 def read_config(given: dict) -> dict:
-    """The configuration, complete and checked; `segment.sigma` has a value for each axis."""
+    """The configuration, complete and checked; `segment.sigma` has a value for each axis.
+
+    Where training starts from a model, it has what must be kept of that.
+
+    Raises
+    ------
+    SettingsError
+        If something is not allowed.
+    FileNotFoundError, ValueError
+        If there is no such model, or its card is not one.
+    """
     config = complete(given, schema("config"), "config: ")
+    if config["train"]["start_from"] is not None:
+        card = model.card(config["train"]["start_from"])
+        config["train"] |= model.kept(card, given["train"])
     if config["segment"]["sigma"] is not None:
         ((unit, sigma),) = config["segment"]["sigma"].items()
         per_axis = sigma if isinstance(sigma, list) else [sigma] * 3
@@ -458,7 +472,12 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
     ------
     SettingsError
         If a sample brings its own landscape, of which the model knows nothing.
+    ValueError
+        If the model does not have the top model, and a sample needs it.
     """
+    top_model = config["segment"]["top_model"]
+    if not all(sample.landscape for sample in samples.values()):
+        model.check_top_model(card, top_model)
     for key in ("threshold", "persistence"):
         if config["segment"][key] is not None:
             continue
@@ -469,7 +488,7 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
                     f"{sample.name!r} brings its own landscape; allowed is a number in units of "
                     "that landscape: set it"
                 )
-        config["segment"][key] = card[key]
+        config["segment"][key] = card["top_models"][top_model][key]
 
 
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
@@ -551,7 +570,8 @@ def parameters(config: dict, sample: Sample, card: dict) -> dict:
     """Everything that the user sets and that determines a sample's result: no paths."""
     chosen = dict(config["segment"], channel=sample.channel, measure=config["measure"])
     if not sample.landscape:
-        chosen |= {"model": card["name"], "diameter": diameter(config, sample)}
+        return chosen | {"model": card["name"], "diameter": diameter(config, sample)}
+    del chosen["top_model"]
     return chosen
 
 
@@ -566,7 +586,11 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
             listings(sample.landscape),
             [part[1:] for part in sample.image if part[1:] != (None, None)],
         ],
-        "predict": [chosen.get("diameter"), None if sample.landscape else card["sha256"]],
+        "predict": [
+            chosen.get("diameter"),
+            None if sample.landscape else card["sha256"],
+            chosen.get("top_model"),
+        ],
         "segment": [chosen["threshold"], chosen["sigma"]],
         "stitch_tiles": [chosen["persistence"]],
         "stitch": [chosen["min_size"]],

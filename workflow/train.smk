@@ -2,6 +2,7 @@
 # snakemake results/models/NAME.safetensors
 rule train:
     input:
+        start=list(map(str, START)),
         code=code("train"),
     output:
         weights=MODELS / "{model}.safetensors",

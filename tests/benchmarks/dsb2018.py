@@ -26,10 +26,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
+from mosaicell.choice import landscape_of
 from mosaicell.dataset import labelled
 from mosaicell.evaluate import match, scores
 from mosaicell.model import load
-from mosaicell.train import landscape_of
 from mosaicell.watershed import watershed
 
 STEP, DARK = 0.15, 4.0  # octaves; grey levels
@@ -93,9 +93,7 @@ def score(data: Path, name: str, threads: int) -> None:
                 window=card["window"],
                 threads=threads,
             )
-            cells = watershed(
-                landscape, threshold=card["threshold"], persistence=card["persistence"]
-            )
+            cells = watershed(landscape, **card["top_models"]["watershed"])
             for iou in IOUS:
                 found = match(cells, truth, iou=iou)
                 hits = [found[kind] for kind in KINDS]

@@ -5,8 +5,8 @@ repeated, and each kind tested alone. Everything follows from one seed.
 
 1. Draw a place, half of the time on a cell, and a change.
 2. Space: each voxel of the crop is asked where in the image it comes from (bent, mirrored, turned
-   in the plane, scaled), and image and target are read there by linear interpolation. Blur is
-   strongest along z, so z stays z.
+   in the plane, scaled), and image and distance are read there by linear interpolation; classes are
+   made of the labels that are nearest there. Blur is strongest along z, so z stays z.
 3. Brightness: gamma, gain and offset, blur, noise, and the limits of normalised brightness.
 
 Limits: beyond the image's border it is mirrored, as in `predict`.
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from .classes import classes_of
 from .dataset import LabelledImage
 from .geometry import Triple
 from .intensity import BRIGHTEST
@@ -138,7 +139,8 @@ def crop(
     shape: Triple,
     centre: tuple[float, float, float],
     nominal_diameter: float,
-) -> tuple[np.ndarray, np.ndarray]:
+    targets: tuple[str, ...] = ("distance",),
+) -> tuple[np.ndarray, ...]:
     """A changed crop at the scale of the model.
 
     Parameters
@@ -151,10 +153,12 @@ def crop(
         Of the crop, in voxels of the image.
     nominal_diameter : float
         Of the cells that the model knows, in its voxels.
+    targets : tuple of str, optional
+        What is to be learned, of `distance` and `classes`.
 
     Returns
     -------
-    image, target : ndarray of float32, of the given shape
+    image, *targets : ndarray of float32, of the given shape
     """
     scale = picture.scale(nominal_diameter)
     positions = source_positions(change, shape=shape, centre=centre, scale=scale)
@@ -163,12 +167,34 @@ def crop(
     ]
     per_axis = np.array(factors, np.float32)[:, None, None, None]
     image = read_at(image, (positions + np.float32(0.5)) / per_axis - np.float32(0.5))
-    return brightness(change, image), read_at(picture.target, positions)
+    read = {
+        "distance": lambda: read_at(picture.target, positions),
+        "classes": lambda: _classes_at(picture.labels, positions),
+    }
+    return brightness(change, image), *(read[target]() for target in targets)
+
+
+def _classes_at(labels: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The classes of the voxels of a crop, float32: of labels read in it and one voxel around."""
+    around = [(0, 0), *((int(n > 1),) * 2 for n in positions.shape[1:])]
+    # Reflected so, a grid goes on as it was going.
+    wide = np.pad(positions, around, mode="reflect", reflect_type="odd")
+    classes = classes_of(read_at(labels, wide, order=0))
+    inner = tuple(
+        slice(before, before + n)
+        for (before, _), n in zip(around[1:], positions.shape[1:], strict=True)
+    )
+    return classes[inner].astype(np.float32)
 
 
 def augmented(
-    picture: LabelledImage, *, seed, shape: Triple, nominal_diameter: float
-) -> tuple[np.ndarray, np.ndarray]:
+    picture: LabelledImage,
+    *,
+    seed,
+    shape: Triple,
+    nominal_diameter: float,
+    targets: tuple[str, ...] = ("distance",),
+) -> tuple[np.ndarray, ...]:
     """A crop at a random place, changed at random: a pure function of its arguments.
 
     Parameters
@@ -176,12 +202,12 @@ def augmented(
     picture : LabelledImage
     seed : int or sequence of int
         Anything that `numpy.random.default_rng` takes.
-    shape, nominal_diameter
+    shape, nominal_diameter, targets
         See `crop`.
 
     Returns
     -------
-    image, target : ndarray of float32, of the given shape
+    image, *targets : ndarray of float32, of the given shape
     """
     rng = np.random.default_rng(seed)
     dimensions = 2 if picture.labels.shape[0] == 1 else 3
@@ -191,5 +217,10 @@ def augmented(
         centre = rng.uniform(0, np.array(picture.labels.shape) - 1)
     change = draw(rng, dimensions=dimensions)
     return crop(
-        picture, change, shape=shape, centre=tuple(centre), nominal_diameter=nominal_diameter
+        picture,
+        change,
+        shape=shape,
+        centre=tuple(centre),
+        nominal_diameter=nominal_diameter,
+        targets=targets,
     )

@@ -17,7 +17,7 @@ class Look(NamedTuple):
     """What a validation has seen."""
 
     step: int
-    loss: float  # mean since the look before
+    loss: float | None  # mean since the look before; None before the first step
     f1: float
 
 
@@ -28,7 +28,10 @@ def best_of(looks: list[Look]) -> int:
 
 def table(looks: list[Look]) -> str:
     """The looks as lines of text."""
-    lines = [f"{step:>8}{loss:>10.4f}{f1:>8.3f}" for step, loss, f1 in looks]
+    lines = [
+        f"{step:>8}{'-' if loss is None else f'{loss:.4f}':>10}{f1:>8.3f}"
+        for step, loss, f1 in looks
+    ]
     return "\n".join([f"{'step':>8}{'loss':>10}{'F1':>8}", *lines])
 
 
@@ -45,30 +48,32 @@ def draw_curves(looks: list[Look], path: Path) -> None:
     picture = Image.new("RGB", (WIDTH, 2 * PANEL), "white")
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(13)
-    steps = [look.step for look in looks]
+    best, last = looks[best_of(looks)].step, looks[-1].step
+    losses = {look.step: look.loss for look in looks if look.loss is not None}
     panels = [
-        ("loss", [look.loss for look in looks], max(look.loss for look in looks)),
-        ("F1", [look.f1 for look in looks], 1.0),
+        ("loss", losses, max(losses.values(), default=0.0)),
+        ("F1", {look.step: look.f1 for look in looks}, 1.0),
     ]
     for row, (name, values, top) in enumerate(panels):
         high, low = row * PANEL + MARGIN, (row + 1) * PANEL - MARGIN
-        points = [
-            (
-                LEFT + (WIDTH - LEFT - MARGIN) * step / steps[-1],
+        points = {
+            step: (
+                LEFT + (WIDTH - LEFT - MARGIN) * step / max(last, 1),
                 low - (low - high) * value / (top or 1.0),
             )
-            for step, value in zip(steps, values, strict=True)
-        ]
+            for step, value in values.items()
+        }
         for height, value in ((high, top), (low, 0.0)):
             pen.line([(LEFT, height), (WIDTH - MARGIN, height)], fill=GREY)
             pen.text((LEFT - 8, height), f"{value:.3g}", fill=INK, font=font, anchor="rm")
         pen.text((LEFT - 8, (high + low) / 2), name, fill=INK, font=font, anchor="rm")
-        pen.line(points, fill=INK, width=2)
-        x, y = points[best_of(looks)]
-        pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=BEST)
-        said = f"{values[best_of(looks)]:.3f}"
-        pen.text((x - 8, max(y - 8, high + 8)), said, fill=BEST, font=font, anchor="rs")
+        pen.line(list(points.values()), fill=INK, width=2)
+        if best in points:
+            x, y = points[best]
+            pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=BEST)
+            said = f"{values[best]:.3f}"
+            pen.text((x - 8, max(y - 8, high + 8)), said, fill=BEST, font=font, anchor="rs")
         pen.text((LEFT, low + 4), "0", fill=INK, font=font, anchor="mt")
-        said = f"{steps[-1]} steps"
+        said = f"{last} steps"
         pen.text((WIDTH - MARGIN, low + 4), said, fill=INK, font=font, anchor="rt")
     picture.save(path)

@@ -1,13 +1,12 @@
 """A model on disk: weights `NAME.safetensors` and, beside them, a card `NAME.json`.
 
-Idea: the card says all that is needed to use the weights (architecture, nominal diameter,
-windows, the watershed's recommended parameters) and to trust them (how they were made, scores,
-a hash). Weights are plain arrays: nothing in a model file is ever executed.
+Idea: the card says all that is needed to use the weights (task, architecture, nominal diameter,
+windows, for each top model the watershed's recommended parameters) and to trust them (how they
+were made, scores, a hash). Weights are plain arrays: nothing in a model file is ever executed.
 
 A model is named either by the name of a shipped one or by the path of its weight file.
 
-Limits: one kind of network, `unet.UNet` in 2D or 3D, and one task, the normalised distance
-transform.
+Limits: the networks of `networks`, in 2D or 3D.
 """
 
 import hashlib
@@ -16,20 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading a card needs none of it
-    from .unet import UNet
+    from .networks import Network
 
 SHIPPED = Path(__file__).parent / "models"
-TASKS = ("distance",)
+TOP_MODELS = {  # that a network has, by its task: see `networks`
+    "distance": ("watershed",),
+    "three_class": ("three_class",),
+    "distance_three_class": ("watershed", "three_class"),
+}
 FIELDS = {
     "name": str,
     "license": str,
     "task": str,
-    "architecture": dict,  # the keyword arguments of `UNet`; without `dimensions` it has 3
+    "architecture": dict,  # the network's keyword arguments; without `dimensions` it has 3
     "nominal_diameter": (int, float),  # voxels: images are brought to cells of this size
     "window": int,  # voxels, edge of the core of a window
     "halo": int,  # voxels on each side of the core
-    "threshold": (int, float),  # of the landscape, recommended for the watershed
-    "persistence": (int, float),
+    "top_models": dict,  # for each: `threshold` and `persistence` recommended for the watershed
     "training": dict,
     "scores": dict,
     "sha256": str,  # of the weight file
@@ -127,32 +129,109 @@ def card(name_or_path: str | Path) -> dict:
             )
     if unknown := sorted(set(fields) - set(FIELDS)):
         _refuse(path, f"has the unknown field {unknown[0]!r}", ", ".join(FIELDS))
-    if fields["task"] not in TASKS:
-        _refuse(path, f"says task = {fields['task']!r}", ", ".join(TASKS))
+    if fields["task"] not in TOP_MODELS:
+        _refuse(path, f"says task = {fields['task']!r}", ", ".join(TOP_MODELS))
     for name in ("nominal_diameter", "window"):
         if not fields[name] > 0:
             _refuse(path, f"says {name} = {fields[name]!r}", "a number above 0")
-    for name in ("threshold", "persistence"):
-        if not 0 <= fields[name] <= 1:
-            _refuse(path, f"says {name} = {fields[name]!r}", "a number from 0 to 1")
+    _check_top_models(path, fields)
     fields["architecture"] = {"dimensions": 3} | fields["architecture"]
-    channels, dimensions = map(fields["architecture"].get, ("channels", "dimensions"))
-    if (
-        set(fields["architecture"]) != {"channels", "dimensions"}
-        or not (_is(dimensions, int) and dimensions in (2, 3))
-        or not isinstance(channels, list)
-        or not 2 <= len(channels) <= 6
-        or not all(_is(n, int) and n > 0 for n in channels)
-    ):
-        _refuse(
-            path,
-            f"says architecture = {fields['architecture']!r}",
-            "channels, a list of 2 to 6 whole numbers above 0, and dimensions, 2 or 3",
-        )
-    stride = 2 ** (len(channels) - 1)
+    _check_architecture(path, fields)
+    stride = 2 ** (len(fields["architecture"]["channels"]) - 1)
     if fields["window"] % stride:
         _refuse(path, f"says window = {fields['window']}", f"a multiple of {stride}")
     return fields
+
+
+def _check_top_models(path: Path, fields: dict) -> None:
+    given, names = fields["top_models"], TOP_MODELS[fields["task"]]
+    if set(given) != set(names):
+        allowed = f"{' and '.join(names)}, by its task"
+        _refuse(path, f"says top_models = {given!r}", allowed)
+    for name, heights in given.items():
+        if (
+            not isinstance(heights, dict)
+            or set(heights) != {"threshold", "persistence"}
+            or not all(
+                _is(height, (int, float)) and 0 <= height <= 1 for height in heights.values()
+            )
+        ):
+            allowed = "threshold and persistence, each a number from 0 to 1"
+            _refuse(path, f"says top_models.{name} = {heights!r}", allowed)
+
+
+def _check_architecture(path: Path, fields: dict) -> None:
+    given = fields["architecture"]
+    lists = {"channels"} | ({"top_channels"} if fields["task"] == "distance_three_class" else set())
+    channels = [given.get(name) for name in sorted(lists)]
+    dimensions = given.get("dimensions")
+    if (
+        set(given) != lists | {"dimensions"}
+        or not (_is(dimensions, int) and dimensions in (2, 3))
+        or not all(isinstance(of_level, list) for of_level in channels)
+        or not all(_is(n, int) and n > 0 for of_level in channels for n in of_level)
+        or not 2 <= len(channels[0]) <= 6
+        or len(channels[-1]) != len(channels[0])
+    ):
+        allowed = "a list of 2 to 6 whole numbers above 0" + ", as many of each" * (len(lists) - 1)
+        _refuse(
+            path,
+            f"says architecture = {given!r}",
+            f"{' and '.join(sorted(lists))}, {allowed}, and dimensions, 2 or 3",
+        )
+
+
+def check_top_model(fields: dict, top_model: str) -> None:
+    """Refuse a top model that a model does not have (ValueError).
+
+    Parameters
+    ----------
+    fields : dict
+        See `card`.
+    top_model : str
+    """
+    if top_model not in fields["top_models"]:
+        raise ValueError(
+            f"the top model is {top_model!r}, and the model {fields['name']} is of the task "
+            f"{fields['task']}; allowed is {' or '.join(fields['top_models'])}: change "
+            "segment.top_model, or take another model"
+        )
+
+
+def kept(fields: dict, given: dict) -> dict:
+    """What a training that starts from a model must keep of it.
+
+    Parameters
+    ----------
+    fields : dict
+        See `card`.
+    given : dict
+        What the training was told of these: `task`, `dimensions`, `channels`, `nominal_diameter`.
+
+    Returns
+    -------
+    dict
+        All of these.
+
+    Raises
+    ------
+    ValueError
+        If something else was told.
+    """
+    own = {
+        "task": fields["task"],
+        "dimensions": fields["architecture"]["dimensions"],
+        "channels": fields["architecture"]["channels"],
+        "nominal_diameter": fields["nominal_diameter"],
+    }
+    for name, value in own.items():
+        if name in given and given[name] != value:
+            raise ValueError(
+                f"train.{name} is {given[name]}, and training starts from {fields['name']}; "
+                f"allowed is {value}, as that model has it: leave train.{name} out, or set "
+                "train.start_from to null"
+            )
+    return own
 
 
 def _sha256(path: Path) -> str:
@@ -160,17 +239,19 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(name_or_path: str | Path) -> tuple["UNet", dict]:
+def load(name_or_path: str | Path, *, top_model: str | None = None) -> tuple["Network", dict]:
     """A model, ready to predict on the CPU, and its card.
 
     Parameters
     ----------
     name_or_path : str or Path
         See `find`.
+    top_model : str, optional
+        Whose landscape is wanted; without it the whole network comes.
 
     Returns
     -------
-    net : UNet
+    net : Network
         In evaluation mode.
     card : dict
         See `card`.
@@ -178,9 +259,12 @@ def load(name_or_path: str | Path) -> tuple["UNet", dict]:
     Raises
     ------
     FileNotFoundError, ValueError
-        See `card`; also if the weights are not the ones that the card describes.
+        See `card`; also if the model does not have the top model, or the weights are not the ones
+        that the card describes.
     """
     fields = card(name_or_path)
+    if top_model is not None:
+        check_top_model(fields, top_model)
     weights, path = find(name_or_path)
     if (found := _sha256(weights)) != fields["sha256"]:
         raise ValueError(
@@ -190,9 +274,9 @@ def load(name_or_path: str | Path) -> tuple["UNet", dict]:
 
     from safetensors.torch import load_file
 
-    from .unet import UNet
+    from .networks import NETWORKS, giving
 
-    net = UNet(**fields["architecture"])
+    net = NETWORKS[fields["task"]](**fields["architecture"])
     if fields["halo"] != net.halo:
         _refuse(path, f"says halo = {fields['halo']}", f"{net.halo}, by its architecture")
     try:
@@ -202,18 +286,17 @@ def load(name_or_path: str | Path) -> tuple["UNet", dict]:
             f"the weights {weights} do not fit the architecture {fields['architecture']} that "
             "their card says; allowed is the one they were trained with: correct the card"
         ) from error
-    return net.eval().to(memory_format=net.memory_format), fields
+    net.eval().to(memory_format=net.memory_format)
+    return net if top_model is None else giving(net, top_model), fields
 
 
 def save(
-    net: "UNet",
+    net: "Network",
     path: Path,
     *,
-    channels: tuple[int, ...],
     nominal_diameter: float,
     window: int,
-    threshold: float,
-    persistence: float,
+    top_models: dict[str, dict[str, float]],
     training: dict,
     scores: dict,
 ) -> dict:
@@ -221,17 +304,15 @@ def save(
 
     Parameters
     ----------
-    net : UNet
+    net : Network
     path : Path
         `NAME.safetensors`; the card goes beside it as `NAME.json`.
-    channels : tuple of int
-        With which `net` was made.
     nominal_diameter : float
         Of the cells it is for, in voxels.
     window : int
         Edge of a window's core in voxels, a multiple of `net.stride`.
-    threshold, persistence : float
-        Recommended for the watershed of its landscapes.
+    top_models : dict
+        For each top model the `threshold` and `persistence` recommended for its landscapes.
     training, scores : dict
         How the model was made, and how good it is: for the reader of the card.
 
@@ -255,13 +336,12 @@ def save(
     fields = {
         "name": path.stem,
         "license": "MIT",
-        "task": "distance",
-        "architecture": {"channels": list(channels), "dimensions": net.dimensions},
+        "task": net.task,
+        "architecture": net.architecture,
         "nominal_diameter": nominal_diameter,
         "window": window,
         "halo": net.halo,
-        "threshold": threshold,
-        "persistence": persistence,
+        "top_models": top_models,
         "training": training,
         "scores": scores,
         "sha256": _sha256(part),

@@ -31,9 +31,9 @@ import torch
 
 from .geometry import Box, Triple
 from .intensity import normalise
+from .networks import Network
 from .resample import ModelGrid, interpolate, positions
 from .store import open_array, read
-from .unet import UNet
 
 ONE = 65535  # the stored value that means 1
 MARGIN = 1  # voxels around a core that linear interpolation reaches, along the network's axes
@@ -150,7 +150,7 @@ def predict(
     *,
     channel: Channel,
     grid: ModelGrid,
-    network: UNet,
+    network: Network,
     device: torch.device,
     threads: int = 1,
 ) -> np.ndarray:
@@ -164,7 +164,7 @@ def predict(
         In voxels of the image.
     channel : Channel
     grid : ModelGrid
-    network : UNet
+    network : Network
         On `device`, in evaluation mode.
     device : torch.device
     threads : int, optional
@@ -216,7 +216,7 @@ def _window(
     return interpolate(image, *(p.seen_from(o) for p, o in zip(at, box.start, strict=True)))
 
 
-def _run(network: UNet, window: np.ndarray, device: torch.device) -> np.ndarray:
+def _run(network: Network, window: np.ndarray, device: torch.device) -> np.ndarray:
     """Pass 3: the core and `MARGIN` voxels more on all sides, float32 (z, y, x)."""
     with torch.inference_mode():
         n = network.dimensions

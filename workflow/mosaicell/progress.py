@@ -57,8 +57,11 @@ class Progress:
         if count:
             self._say(f"{count} of {self.total} {self.unit} were done by an earlier run")
 
-    def advance(self, count: int = 1) -> None:
-        """Count finished units, and report if the last report is a while ago or this is the end."""
+    def advance(self, count: int = 1, *, note: str = "") -> None:
+        """Count finished units, and report if the last report is a while ago or this is the end.
+
+        The note ends the line.
+        """
         with self.lock:
             self.done += count
             now = time.monotonic()
@@ -70,7 +73,7 @@ class Progress:
             left = elapsed / fresh * (self.total - self.done)
             self._say(
                 f"{self.done}/{self.total} {self.unit} ({100 * self.done // self.total} %), "
-                f"{_clock(elapsed)} so far, {_clock(left)} left"
+                f"{_clock(elapsed)} so far, {_clock(left)} left" + (note and f", {note}")
             )
 
     def _say(self, text: str) -> None:

@@ -77,7 +77,7 @@ def _cropped(features: Tensor, margin: int) -> Tensor:
 
 
 class UNet(nn.Module):
-    """A U-Net with one output channel in [0, 1].
+    """A U-Net that predicts the normalised distance: one channel in [0, 1].
 
     Parameters
     ----------
@@ -88,6 +88,8 @@ class UNet(nn.Module):
 
     Attributes
     ----------
+    architecture : dict
+        With which the same network is made again.
     stride : int
         Windows start at multiples of it (voxels) and their edges are multiples of it.
     halo : int
@@ -101,9 +103,13 @@ class UNet(nn.Module):
     al.: 3D U-Net (2016), arXiv 1606.06650.
     """
 
+    task = "distance"
+    targets = ("distance",)  # that it learns
+    n_outputs = 1
+
     def __init__(self, *, channels: tuple[int, ...] = (16, 32, 64), dimensions: int = 3):
         super().__init__()
-        channels = tuple(channels)
+        self.architecture = {"channels": list(channels), "dimensions": dimensions}
         self.dimensions = dimensions
         self.memory_format = MEMORY_FORMAT[dimensions]
         self.stride = 2 ** (len(channels) - 1)
@@ -117,7 +123,7 @@ class UNet(nn.Module):
         convolution = CONVOLUTION[dimensions]
         self.narrow = nn.ModuleList(convolution(coarse, fine, 1) for fine, coarse in pairs)
         self.up = nn.ModuleList(_block(2 * fine, fine, dimensions) for fine, _ in pairs)
-        self.heads = nn.ModuleList(convolution(n, 1, 1) for n in channels)
+        self.heads = nn.ModuleList(convolution(n, self.n_outputs, 1) for n in channels)
         for module in self.modules():
             if isinstance(module, convolution):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -140,13 +146,21 @@ class UNet(nn.Module):
         return features[::-1]
 
     def logits(self, x: Tensor) -> list[Tensor]:
-        """What each level says before the sigmoid, finest first: for training.
+        """What each level says before `landscape`, finest first: for training.
 
         Level i has a voxel per 2^i voxels along each axis; the first one is what `forward` gives.
         Deep supervision after C.-Y. Lee et al. (2015), arXiv 1409.5185.
         """
         features = self._features(x, [0] * len(self.down))
         return [head(x) for head, x in zip(self.heads, features, strict=True)]
+
+    def by_target(self, x: Tensor) -> dict[str, list[Tensor]]:
+        """The logits that learn each of `targets`."""
+        return {self.targets[0]: self.logits(x)}
+
+    def landscape(self, logits: Tensor) -> Tensor:
+        """The finest level's logits as one number in [0, 1] per voxel, (batch, 1, [z,] y, x)."""
+        return torch.sigmoid(logits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict whole windows.
@@ -161,7 +175,7 @@ class UNet(nn.Module):
         Tensor of float32, same shape, in [0, 1]
             Not to be relied on within `halo` voxels of the border.
         """
-        return torch.sigmoid(self.heads[0](self._features(x, [0] * len(self.down))[0]))
+        return self.landscape(self.heads[0](self._features(x, [0] * len(self.down))[0]))
 
     def core(self, x: Tensor) -> Tensor:
         """Predict the cores of windows: `forward` without the halo, and cheaper than that.
@@ -185,4 +199,4 @@ class UNet(nn.Module):
             margin //= 2
         crops.append((self.halo >> len(self.down) - 1) - margin)
         finest = _cropped(self._features(x, crops)[0], self.halo - crops[0])
-        return torch.sigmoid(self.heads[0](finest))
+        return self.landscape(self.heads[0](finest))

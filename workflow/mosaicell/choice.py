@@ -1,0 +1,111 @@
+"""Judging a network while it is trained, and choosing what the watershed needs of its landscapes.
+
+Idea: images that are never trained on are predicted as `predict` does it, and cut as the stages
+do it; F1 counts the cells of all images together. While a network learns, the best threshold moves:
+a look tries a few, or F1 would rather tell how near that one is. At the end, threshold and
+persistence are those of the best mean of F1 at the IoUs, for each top model on its own.
+"""
+
+import numpy as np
+
+from .dataset import LabelledImage
+from .evaluate import match, scores
+from .geometry import Box
+from .networks import Network
+from .predict import ONE, Channel, choose_level, predict
+from .pyramid import level_factors
+from .resample import model_grid
+from .watershed import watershed
+
+IOUS = (0.5, 0.75)  # the first watches the training; both choose threshold and persistence
+# Thresholds and one persistence for a look, by top model. Probabilities are either high or low.
+LOOK = {"watershed": ((0.1, 0.2, 0.3), 0.1), "three_class": ((0.2, 0.4, 0.6), 0.3)}
+THRESHOLDS = {
+    "watershed": (0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
+    "three_class": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+}
+PERSISTENCES = {
+    "watershed": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3),
+    "three_class": (0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
+}
+
+
+def landscape_of(
+    net: Network, picture: LabelledImage, *, nominal_diameter: float, window: int, threads: int
+) -> np.ndarray:
+    """The landscape of an image on its own voxels, as `predict` gives it, float32 (z, y, x)."""
+    shape = picture.labels.shape
+    grid = model_grid(
+        shard=shape,
+        scale=picture.scale(nominal_diameter),
+        window=window,
+        stride=net.stride,
+        dimensions=net.dimensions,
+    )
+    # An ingested image has no levels below these.
+    levels = dict(picture.levels[: len(level_factors(shape, picture.voxel_size))])
+    factors = list(levels)[choose_level(list(levels), grid.scale)]
+    channel = Channel(
+        read=lambda _, box: levels[factors][box.slices],
+        shape=levels[factors].shape,
+        factors=factors,
+        limits=(0.0, 1.0),
+    )
+    device = next(net.parameters()).device
+    values = predict(
+        0,
+        Box((0, 0, 0), shape),
+        channel=channel,
+        grid=grid,
+        network=net,
+        device=device,
+        threads=threads,
+    )
+    return values.astype(np.float32) / ONE
+
+
+def scores_of(
+    landscapes: list[np.ndarray],
+    pictures: list[LabelledImage],
+    *,
+    threshold: float,
+    persistence: float,
+    threads: int,
+) -> dict[float, dict]:
+    """Scores by IoU of the watershed of many landscapes, their cells counted together."""
+    counts = {iou: np.zeros(3, int) for iou in IOUS}
+    for landscape, picture in zip(landscapes, pictures, strict=True):
+        cells = watershed(landscape, threshold=threshold, persistence=persistence, threads=threads)
+        for iou in IOUS:
+            found = match(cells, picture.labels, iou=iou)
+            counts[iou] += [
+                found[k] for k in ("true_positives", "false_positives", "false_negatives")
+            ]
+    return {iou: scores(*count.tolist()) for iou, count in counts.items()}
+
+
+def look(
+    landscapes: list[np.ndarray], pictures: list[LabelledImage], *, top_model: str, threads: int
+) -> float:
+    """F1 at the first IoU, with the best of a few thresholds."""
+    thresholds, persistence = LOOK[top_model]
+    return max(
+        scores_of(
+            landscapes, pictures, threshold=threshold, persistence=persistence, threads=threads
+        )[IOUS[0]]["f1"]
+        for threshold in thresholds
+    )
+
+
+def choose(
+    landscapes: list[np.ndarray], pictures: list[LabelledImage], *, top_model: str, threads: int
+) -> tuple[dict[str, float], dict[float, dict]]:
+    """Threshold and persistence with the best mean of F1 over the IoUs, and the scores by IoU."""
+    tried = [
+        {"threshold": threshold, "persistence": persistence}
+        for threshold in THRESHOLDS[top_model]
+        for persistence in PERSISTENCES[top_model]
+    ]
+    found = [scores_of(landscapes, pictures, **chosen, threads=threads) for chosen in tried]
+    best = max(range(len(tried)), key=lambda i: sum(said["f1"] for said in found[i].values()))
+    return tried[best], found[best]
