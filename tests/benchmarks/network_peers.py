@@ -8,7 +8,8 @@ all are trained on the same synthetic volumes, and judged on real ones that none
    scale is not the question here.
 2. Train each method for the same time: the plain three-class U-Net, distance + watershed and
    distance + three-class by `mosaicell.train`, whose number of steps is that which a short
-   training has shown to fit into the time; StarDist in a process of its own (`network_stardist.py`).
+   training has shown to fit into the time; StarDist in a process of its own (`network_stardist.py`
+   beside this file).
 3. Choose the thresholds of each by the same validation images, for IoU 0.5 and 0.75.
 4. Predict the test images on their own grids, and score all instances of a data set together.
 
@@ -31,22 +32,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import network_data
 import numpy as np
-import tifffile
 import torch
-from scipy.ndimage import zoom
-
-import dsb2018
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
-from mosaicell.augment import Change, crop, read_at, source_positions
 from mosaicell.choice import landscape_of
-from mosaicell.dataset import LabelledImage, labelled
+from mosaicell.dataset import LabelledImage
 from mosaicell.evaluate import Overlaps, joined, overlaps
 from mosaicell.metrics import metrics
 from mosaicell.model import load
-from mosaicell.synthesis import synthesise
 from mosaicell.train import train
 from mosaicell.watershed import watershed
 
@@ -62,73 +58,9 @@ SETTINGS = {
     3: {"nominal_diameter": 12, "channels": [16, 32, 64], "edge": 48, "batch": 4},
 }
 WINDOW = {2: 256, 3: 96}
-SEED = 1
 N_LOOKS = 8
-N_SYNTHETIC = {"train": 160, "validation": 16}
-SYNTHETIC_EDGE = 64
-VOLUMES = {  # with voxel sizes (z, y, x) in um
-    "gonuclear_nuclei_3d": (0.2837, 0.1268, 0.1268),
-    "qcanet_mouse_embryo_3d": (1.75, 0.8, 0.8),
-}
-# StarDist cannot draw a size anew for each patch, so it is given each image at several.
-N_SIZES = 4
 PROBES = (10, 40)  # steps of the two short trainings whose difference is the time of a step
 IOUS = ("0.5", "0.7", "0.9")
-
-
-def read(folder: Path, name: str) -> np.ndarray:
-    """A plane or volume, (z, y, x)."""
-    image = tifffile.imread(folder / f"{name}.tif")
-    return image.reshape((1,) * (3 - image.ndim) + image.shape)
-
-
-def planes(data: Path, split: str) -> dict[str, list[LabelledImage]]:
-    """The images of a split, by their group."""
-    folder = data / "dsb2018_fluo_2d"
-    index = dsb2018.grouped(folder)
-    index = index[index["split"] == split]
-    return {
-        f"group {group}": [
-            labelled(read(folder / "images", name), read(folder / "labels", name), dimensions=2)
-            for name in part["id"]
-        ]
-        for group, part in index.groupby("group")
-    }
-
-
-def synthetic(split: str) -> list[LabelledImage]:
-    kind = list(N_SYNTHETIC).index(split)
-    nominal = SETTINGS[3]["nominal_diameter"]
-    return [
-        labelled(
-            *synthesise((kind, SEED, i), (SYNTHETIC_EDGE,) * 3), dimensions=3, diameter=nominal
-        )
-        for i in range(N_SYNTHETIC[split])
-    ]
-
-
-def volumes(data: Path) -> dict[str, list[LabelledImage]]:
-    """The real volumes, by their names."""
-    found = {}
-    for name, voxel_size in VOLUMES.items():
-        image, labels = (next((data / name).glob(f"*_{kind}.tif")) for kind in ("image", "label"))
-        found[name] = [
-            labelled(
-                tifffile.imread(image), tifffile.imread(labels), dimensions=3, voxel_size=voxel_size
-            )
-        ]
-    return found
-
-
-def data_of(data: Path, dimensions: int) -> tuple[list, list, dict[str, list[LabelledImage]]]:
-    """Images to train on, to choose by, and to judge by (by name)."""
-    if dimensions == 3:
-        return synthetic("train"), synthetic("validation"), volumes(data)
-    training, validation = (
-        [picture for part in planes(data, split).values() for picture in part]
-        for split in ("train", "validation")
-    )
-    return training, validation, planes(data, "held out")
 
 
 def seconds_of_a_step(
@@ -161,7 +93,7 @@ def run_training(
         synthetic_share=0.0,
         start_from=None,
         steps=steps,
-        seed=SEED,
+        seed=network_data.SEED,
         peak_learning_rate=0.002,
         weight_decay=0.01,
         validate_every=validate_every,
@@ -186,9 +118,10 @@ def ours(
         with tempfile.TemporaryDirectory() as probes:
             step = seconds_of_a_step(settings, training, validation, Path(probes), threads)
         steps = max(N_LOOKS, round(60 * minutes / step))
-        begin = time.monotonic()
+        begin = time.time()
         run_training(settings, training, validation, folder, steps, steps // N_LOOKS, threads)
-        spent = (time.monotonic() - begin) / 60
+        # The curves are drawn after the last step; what follows is the choice of thresholds.
+        spent = ((folder / "model.png").stat().st_mtime - begin) / 60
         said.write_text(json.dumps({"steps": steps, "minutes": spent}) + "\n", encoding="utf-8")
     network, card = load(folder / "model.safetensors", top_model=top_model)
     heights = card["top_models"][top_model]
@@ -203,94 +136,23 @@ def ours(
     return found, json.loads(said.read_text(encoding="utf-8")) | heights
 
 
-def at_model_scale(
-    picture: LabelledImage, nominal_diameter: float, size: float = 1.0
-) -> dict[str, np.ndarray]:
-    """The whole image and its labels on the model's grid, cells `size` times the nominal one."""
-    per_axis = np.array(picture.scale(nominal_diameter))
-    shape = tuple(
-        max(1, round(n * s * size)) if n > 1 else 1
-        for n, s in zip(picture.labels.shape, per_axis, strict=True)
-    )
-    centre = tuple((n - 1) / 2 for n in picture.labels.shape)
-    place = {"shape": shape, "centre": centre}
-    change = Change(scale=size)
-    image = crop(picture, change, nominal_diameter=nominal_diameter, **place)[0]
-    positions = source_positions(change, scale=tuple(per_axis), **place)
-    return {"image": image, "labels": read_at(picture.labels, positions, order=0)}
-
-
-def at_least(arrays: dict[str, np.ndarray], edge: int) -> dict[str, np.ndarray]:
-    """Mirrored as far as a patch of StarDist needs."""
-    missing = [max(0, edge - n) if n > 1 else 0 for n in arrays["image"].shape]
-    around = [(m // 2, m - m // 2) for m in missing]
-    return {kind: np.pad(values, around, mode="symmetric") for kind, values in arrays.items()}
-
-
 def stardist(
     dimensions: int, images: tuple, folder: Path, *, minutes: float, threads: int
 ) -> tuple[dict[str, list[np.ndarray]], dict]:
     """As `ours`, for StarDist."""
-    training, validation, test = images
-    settings = SETTINGS[dimensions]
-    nominal, edge = settings["nominal_diameter"], settings["edge"]
-    planar = 3 - dimensions
-
-    def save(name: str, rows: list[dict[str, np.ndarray]]) -> None:
-        named = {f"{kind}_{i}": v for i, row in enumerate(rows) for kind, v in row.items()}
-        np.savez(folder / f"{name}.npz", **named)
-
-    def flat(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {kind: values[0] if planar else values for kind, values in arrays.items()}
-
-    if not (folder / "found.npz").exists():
-        rng = np.random.default_rng(SEED)
-        # Sizes as in `augment.draw`.
-        sizes = np.exp(rng.uniform(np.log(0.4), np.log(2.5), (len(training), N_SIZES)))
-        sizes[:, 0] = 1.0
-        rows = [
-            flat(at_least(at_model_scale(picture, nominal, size), edge))
-            for picture, of_picture in zip(training, sizes, strict=True)
-            for size in of_picture
-        ]
-        save("train", rows)
-        rows = [at_least(at_model_scale(picture, nominal), edge) for picture in validation]
-        save("validation", [flat(row) for row in rows])
-        rows = []
-        for picture in (picture for pictures in test.values() for picture in pictures):
-            scale = np.array(picture.scale(nominal))
-            image = picture.levels[0][1]
-            if (scale < 1).any():
-                # StarDist does not smooth what it makes smaller: it is given what has been.
-                small = at_model_scale(picture, nominal)["image"]
-                image = zoom(
-                    small,
-                    np.divide(image.shape, small.shape),
-                    order=1,
-                    grid_mode=True,
-                    mode="nearest",
-                )
-            rows.append(flat({"image": image}) | {"scale": scale[planar:]})
-        save("test", rows)
-        known = {"dimensions": dimensions, "edge": edge, "batch": settings["batch"], "seed": SEED}
-        (folder / "settings.json").write_text(json.dumps(known), encoding="utf-8")
-        subprocess.run(
-            [
-                STARDIST,
-                Path(__file__).with_name("network_stardist.py"),
-                folder,
-                str(minutes),
-                str(threads),
-            ],
-            check=True,
-        )
-    with np.load(folder / "found.npz") as file:
-        labels = iter([file[f"labels_{i}"] for i in range(len(file.files))])
-        found = {
-            name: [next(labels).reshape(picture.labels.shape) for picture in pictures]
-            for name, pictures in test.items()
-        }
-    return found, json.loads((folder / "stardist.json").read_text(encoding="utf-8"))
+    labels, said = folder / "labels.npz", folder / "training.json"
+    if not said.exists():
+        settings = {key: SETTINGS[dimensions][key] for key in ("nominal_diameter", "edge", "batch")}
+        network_data.write(folder, images, **settings)
+        script = Path(__file__).with_name("network_stardist.py")
+        subprocess.run([STARDIST, script, folder, str(minutes), str(threads)], check=True)
+    with np.load(labels) as file:
+        found = iter([file[f"labels_{i}"] for i in range(len(file.files))])
+    test = {
+        name: [next(found).reshape(picture.labels.shape) for picture in pictures]
+        for name, pictures in images[2].items()
+    }
+    return test, json.loads(said.read_text(encoding="utf-8"))
 
 
 def scored(found: dict[str, list[np.ndarray]], test: dict[str, list[LabelledImage]]) -> dict:
@@ -342,7 +204,7 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             result = folder / "scores.json"
             if not result.exists():
-                images = images or data_of(given.data, dimensions)
+                images = images or network_data.data_of(given.data, dimensions)
                 if method in METHODS:
                     found, said = ours(method, dimensions, images, folder, **spent)
                 else:

@@ -7,11 +7,11 @@ when the loss stalls, which a short training would never see.
 
     python network_stardist.py FOLDER MINUTES THREADS
 
-1. Read `train.npz`, `validation.npz` and `test.npz` of FOLDER, which `network_peers.py` wrote.
+1. Read `train.npz`, `validation.npz` and `test.npz` of FOLDER, which `network_data.py` wrote.
 2. Train; flips, quarter turns, brightness, blur and noise come from `augmented`, other sizes with
    the data.
 3. Choose both thresholds on the validation data, by StarDist's own search.
-4. Predict the test images at their scale and write `found.npz`.
+4. Predict the test images at their scale and write `labels.npz` and `training.json`.
 
 Limits: of this project nothing is imported. The time begins after the first step, in which
 TensorFlow builds its graph.
@@ -127,9 +127,9 @@ def main(folder: Path, minutes: float, threads: int) -> None:
         f"labels_{i}": model.predict_instances(row["image"], scale=tuple(row["scale"]))[0]
         for i, row in enumerate(test)
     }
-    np.savez_compressed(folder / "found.npz", **found)
+    np.savez_compressed(folder / "labels.npz", **found)
     said = {"minutes": trained / 60, "steps": until.steps, **model.thresholds._asdict()}
-    (folder / "stardist.json").write_text(json.dumps(said) + "\n")
+    (folder / "training.json").write_text(json.dumps(said) + "\n")
 
 
 if __name__ == "__main__":
