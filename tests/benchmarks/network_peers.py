@@ -92,6 +92,7 @@ def run_training(
         data=None,
         synthetic_share=0.0,
         start_from=None,
+        rim=0.0,
         steps=steps,
         seed=network_data.SEED,
         peak_learning_rate=0.002,
