@@ -5,11 +5,16 @@
 # make test-trackers: other programs read what we write; sets up an environment for each that needs one.
 # make bench: the figures of the README: scores of the demo, the watershed and measuring against
 # their peers, on a GPU if there is one, and stitching at scale.
+# make bench-networks DATA=... : networks beside StarDist, all trained for MINUTES each; takes hours.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := results/demo
+DATA ?= data
+MINUTES ?= 30
+THREADS ?= 2
 
-.PHONY: setup demo test test-slurm test-trackers test-scores bench bench-watershed bench-measure clean
+.PHONY: setup demo test test-slurm test-trackers test-scores
+.PHONY: bench bench-watershed bench-measure bench-networks clean
 
 setup: .venv/ready
 
@@ -43,6 +48,16 @@ bench-watershed: setup
 bench-measure: setup
 	-@$(MAKE) --no-print-directory .venv-peers/ready
 	$(BIN)/python tests/benchmarks/measure_peers.py
+
+# A method that is done is not done again: remove its folder in results/networks.
+bench-networks: setup
+	-@$(MAKE) --no-print-directory .venv-stardist/ready
+	$(BIN)/python tests/benchmarks/network_peers.py $(DATA) --minutes $(MINUTES) --threads $(THREADS)
+
+.venv-stardist/ready: tests/benchmarks/stardist.txt
+	@$(PYTHON) -m venv .venv-stardist
+	@.venv-stardist/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 .venv-peers/ready: tests/benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosaicell.augment import (
-    LARGEST,
-    SMALLEST,
+    SCALES,
+    USUAL_SCALES,
     Change,
     augmented,
     brightness,
@@ -106,8 +106,9 @@ def test_every_kind_is_drawn():
     for field in fields(Change):
         assert len({getattr(change, field.name) for change in changes}) > 1, field.name
     scales = [change.scale for change in changes]
-    assert SMALLEST <= min(scales) < 0.5
-    assert 2 < max(scales) <= LARGEST
+    assert SCALES[0] <= min(scales) < 0.5
+    assert 2 < max(scales) <= SCALES[1]
+    assert 0.5 < np.mean([USUAL_SCALES[0] <= scale <= USUAL_SCALES[1] for scale in scales]) < 0.9
     quarters = [change.angle * 2 / np.pi for change in changes]
     assert any(q % 1 for q in quarters)
     assert {q for q in quarters if q % 1 == 0} == {0, 1, 2, 3}
@@ -118,7 +119,7 @@ def test_target_and_labels_stay_where_the_image_is(seed, dimensions):
     # An image that is its own target is changed as its target is, but for what follows in light.
     full = PICTURES[dimensions]
     rng = np.random.default_rng(seed)
-    change = replace(draw(rng, dimensions=dimensions), scale=rng.uniform(1, LARGEST))
+    change = replace(draw(rng, dimensions=dimensions), scale=rng.uniform(1, SCALES[1]))
     own = replace(full, levels=[((1, 1, 1), full.target)])
     given = {"shape": SHAPES[dimensions], "centre": tuple(full.centres[0])}
     image, target = crop(own, change, **given, nominal_diameter=10.0)

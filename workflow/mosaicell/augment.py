@@ -24,7 +24,9 @@ from .geometry import Triple
 from .intensity import BRIGHTEST
 from .predict import choose_level
 
-SMALLEST, LARGEST = 0.4, 2.5  # scale
+SCALES = (0.4, 2.5)  # all that a model is to stand
+# Half of the crops: `predict.diameter` brings cells near to their scale, but never quite.
+USUAL_SCALES = (0.7, 1.4)
 BEND_LENGTH = 16.0  # voxels of the model over which a bend changes
 ON_A_CELL = 0.5  # share of the crops: else sparse images would teach background alone
 
@@ -53,11 +55,12 @@ def draw(rng: np.random.Generator, *, dimensions: int) -> Change:
         return value if taken else otherwise
 
     quarter = int(rng.integers(4)) * np.pi / 2
+    scales = USUAL_SCALES if rng.random() < 0.5 else SCALES
     flips = rng.random(3) < 0.5
     return Change(
         flip=(bool(flips[0]) and dimensions == 3, bool(flips[1]), bool(flips[2])),
         angle=sometimes(0, 2 * np.pi, quarter),
-        scale=float(np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST)))),
+        scale=float(np.exp(rng.uniform(*np.log(scales)))),
         bend=sometimes(0, 2, 0),
         gamma=np.exp(sometimes(-0.7, 0.7, 0)),
         gain=np.exp(sometimes(-0.4, 0.4, 0)),
