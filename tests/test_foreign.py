@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 
 from mosaicell import model
 from mosaicell.foreign.bioimageio import OURS
@@ -551,25 +552,27 @@ def test_a_script_that_writes_files_is_refused(tmp_path, monkeypatch):
     assert not Path("mark").exists()
 
 
-def test_what_is_beyond_the_halo_is_found_exactly_at_its_edge():
-    """A mean over 5 voxels looks two voxels far."""
-    about = {
-        "name": "mean",
-        "axes": "bcyx",
-        "channels": 1,
-        "stride": 1,
-        "architecture": {"dimensions": 2},
-        "sizes": [[1, 1], [1, 1]],
-        "normalisation": {"becomes": [0, 1]},
-        "landscape": {
-            "output": 0,
-            "axes": "bcyx",
-            "activation": "none",
-            "channel": 0,
-            "minus": None,
-        }
-        | {"zero": 0, "one": 1},
-    }
+MEAN = {
+    "name": "mean",
+    "axes": "bcyx",
+    "channels": 1,
+    "stride": 1,
+    "halo": 2,
+    "architecture": {"dimensions": 2},
+    "sizes": [[1, 1], [1, 1]],
+    "normalisation": {"becomes": [0, 1]},
+    "landscape": {"output": 0, "axes": "bcyx", "activation": "none", "channel": 0, "minus": None}
+    | {"zero": 0, "one": 1},
+}
+
+
+def test_a_mean_over_five_voxels_looks_two_voxels_far():
     mean = torch.nn.AvgPool2d(5, 1, 2)
-    assert beyond_halo(Foreign(mean, about | {"halo": 2})) == 0
-    assert beyond_halo(Foreign(mean, about | {"halo": 1})) > 0.01
+    assert beyond_halo(Foreign(mean, MEAN)) == 0
+    assert beyond_halo(Foreign(mean, MEAN | {"halo": 1})) > 0.01
+
+
+def test_a_network_with_a_stride_of_one_voxel_is_predicted_without_seams(image):
+    found = landscape_of(Foreign(torch.nn.AvgPool2d(5, 1, 2), MEAN), image[:1])
+    expected = uniform_filter(image[0] / 1000, 5, mode="mirror")
+    np.testing.assert_allclose(found[0] / ONE, expected, atol=2 / ONE)
