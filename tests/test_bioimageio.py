@@ -1,6 +1,7 @@
 """BioImage.IO model folders: read without a connection, used as they say, or refused."""
 
 import copy
+import shutil
 import socket
 import sys
 from functools import reduce
@@ -246,6 +247,17 @@ def test_a_network_of_one_size_has_windows_that_fit(write):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"rdf\.yaml or bioimageio\.yaml in it"):
         model.find(tmp_path)
+
+
+def test_weights_of_a_folder_may_have_any_ending_and_other_files_are_none_of_it(write):
+    folder = write("0.5", "weights.torchscript.source", "deep/it.torchscript")
+    (folder / "deep").mkdir()
+    weights = shutil.copy(folder / "weights.pt", folder / "deep" / "it.torchscript")
+    assert model.find(weights) == model.find(folder)
+    assert model.load(weights)[1] == model.card(folder)
+    for other in ("weights.pt", "README.md"):
+        with pytest.raises(FileNotFoundError, match=r"no card|there is no model"):
+            model.find(folder / other)
 
 
 def test_a_folder_without_its_weights_is_refused(write):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mosaicell import ingest as module
 from mosaicell.geometry import Box, cube
 from mosaicell.ingest import ingest, ingest_landscape
-from mosaicell.intensity import histogram, limits
+from mosaicell.intensity import histogram, limits, statistics
 from mosaicell.omezarr import label_attributes, labels_attributes
 from mosaicell.pyramid import halve, level_factors
 from mosaicell.sources import open_source
@@ -132,10 +132,11 @@ def test_every_level_is_made_of_the_one_before(shape, tmp_path):
 
 
 @pytest.mark.usefixtures("thin_slabs")
-def test_the_limits_are_those_of_the_whole_channel(tmp_path):
+def test_limits_and_statistics_are_those_of_the_whole_channel(tmp_path):
     summary = run(source_of(SMALL, tmp_path), tmp_path)
+    counts = [(histogram(channel), channel.dtype) for channel in SMALL]
     assert summary["channels"] == [
-        {"limits": list(limits(histogram(channel), channel.dtype))} for channel in SMALL
+        {"limits": list(limits(*known)), **statistics(*known)} for known in counts
     ]
 
 

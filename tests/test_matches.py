@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mosaicell.columns import match_columns
+from mosaicell.columns import KINDS, match_columns
 from mosaicell.evaluate import match, overlaps
-from mosaicell.matches import KINDS, by_cldice, by_iou, match_rows
+from mosaicell.matches import by_cldice, by_iou, match_rows
 from test_centerlines import compared
 
 small = arrays.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 4))

@@ -11,9 +11,10 @@ import pytest
 import zarr
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from mosaicell.columns import KINDS
 from mosaicell.evaluate import joined, overlaps
 from mosaicell.geometry import Box
-from mosaicell.matches import KINDS, by_iou, match_rows
+from mosaicell.matches import by_iou, match_rows
 from mosaicell.measure import measure
 from mosaicell.metrics import metrics
 from mosaicell.pictures import cut, cut_alike, tinted

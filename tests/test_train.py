@@ -281,6 +281,16 @@ def test_a_network_learns_labelled_images(tmp_path, monkeypatch, dimensions, tas
         assert model.card(out)["scores"][top_model]["iou 0.5"]["f1"] > 0.7
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("task", NETWORKS)
+def test_a_gpu_computes_in_half_the_precision_and_saves_whole_weights(tmp_path, task):
+    out = tmp_path / "model.safetensors"
+    run(out, **on_labelled(2) | {"task": task})
+    assert model.card(out)["training"]["precision"] == "bfloat16"
+    net, _ = model.load(out)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_after_a_share_of_the_steps_normalisation_keeps_its_constants(dimensions):
     net = train.untrained("distance_three_class", channels=(2, 3), dimensions=dimensions).train()

@@ -70,8 +70,10 @@ SPEEDS = {
     "track": 5e6,
     "track_export": 5e6,
 }
-# Voxels of the model, with halos, by its dimensions: 20 looks at four places, more than most take.
-LOOKED_AT = {2: 12e6, 3: 140e6}
+# Of `mosaicell.diameter`, which would load torch: edges of the windows, and how many are looked at,
+# four for each guess; most searches end after six guesses.
+LOOK_WINDOW = {2: 256, 3: 64}
+N_WINDOWS_LOOKED_AT = 80
 GPU_SPEED = 5e6  # voxels of the model per second and GPU: assumed, not measured
 # Of the others a job has one thread: many small jobs find a place sooner than few large ones.
 THREADS = {"ingest": 4, "stitch": 4}
@@ -270,7 +272,8 @@ def _per_thread(stage: str, load: Load) -> int:
         return 4 * BAND_BYTES
     if stage in ("estimate_diameter", "predict"):
         # 13 bytes a voxel and channel of the finest level: three arrays and a part of a fourth.
-        return 16 * _window_voxels(load) * load.model["architecture"]["channels"][0]
+        window = _looked_at(load) if stage == "estimate_diameter" else _window_voxels(load)
+        return 16 * window * load.model["architecture"]["channels"][0]
     if stage == "segment":
         smoothed = 12 if load.smooth else 0
         return tile * (36 + 6 * load.landscape_itemsize + smoothed)
@@ -301,6 +304,12 @@ def _window_voxels(load: Load) -> int:
     return prod(c + 2 * load.model["halo"] + 16 for c in core[-dimensions:])
 
 
+def _looked_at(load: Load) -> int:
+    """Voxels of a window, with its halo, in which the diameter of cells is looked for."""
+    dimensions = load.model["architecture"]["dimensions"]
+    return (LOOK_WINDOW[dimensions] + 2 * load.model["halo"] + 16) ** dimensions
+
+
 def seconds(stage: str, load: Load, *, threads: int, gpu: bool = False) -> float:
     """How long a job of a stage takes, as a first guess.
 
@@ -315,7 +324,7 @@ def seconds(stage: str, load: Load, *, threads: int, gpu: bool = False) -> float
     share = -(-count // load.jobs) / count if stage in SHARED else 1.0
     voxels = load.voxels * share
     if stage == "estimate_diameter":
-        voxels = LOOKED_AT[load.model["architecture"]["dimensions"]]
+        voxels = N_WINDOWS_LOOKED_AT * _looked_at(load)
     if stage in ("ingest", "measure_cells"):
         voxels *= load.shape[0]
     if stage == "predict":

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 AXES = ("z", "y", "x")
+SIDES = ("true", "found")  # of the table of matches, in their order
+KINDS = ("matched", "split", "merged", "missed", "invented")
 PAIRS = ("zz", "yy", "xx", "zy", "zx", "yx")
 TEXTURES = {
     "contrast": "sum of p (i - j)^2",

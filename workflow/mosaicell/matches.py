@@ -23,11 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .centerlines import Centerlines, match
-from .columns import AXES
+from .columns import AXES, KINDS, SIDES
 from .evaluate import Overlaps, matched_pairs
 
-KINDS = ("matched", "split", "merged", "missed", "invented")
-SIDES = ("true", "found")
 ENOUGH = 0.5  # IoU or clDice
 MATCHED, SPLIT, MERGED, MISSED, INVENTED = range(len(KINDS))
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .foreign.bioimageio import find as find_in_folder
-from .foreign.bioimageio import folder_of
 from .foreign.bioimageio import read as read_of_folder
 from .foreign.card import SUFFIXES
 from .foreign.card import read as read_foreign
@@ -71,11 +70,12 @@ def find(name_or_path: str | Path) -> tuple[Path, Path]:
         If there is no such model, or its card is missing.
     """
     given = str(name_or_path)
-    if given and (folder := folder_of(Path(given))):
-        return find_in_folder(folder)
     is_path = given.endswith((".safetensors", *SUFFIXES))
     path = Path(given) if is_path else SHIPPED / f"{given}.safetensors"
     if not path.is_file():
+        # Weights in a model folder may have any ending.
+        if given and Path(given).exists() and (found := find_in_folder(Path(given))):
+            return found
         raise FileNotFoundError(
             f"there is no model {given!r}; allowed are the shipped models "
             f"({', '.join(shipped())}), the path of a .safetensors, .pt or .pt2 file and a "
@@ -83,6 +83,8 @@ def find(name_or_path: str | Path) -> tuple[Path, Path]:
         )
     beside = path.with_suffix(".json")
     if not beside.is_file():
+        if path.suffix in SUFFIXES and (found := find_in_folder(path)):
+            return found
         raise FileNotFoundError(
             f"the model {path} has no card {beside.name} beside it; "
             "weights alone do not tell how to use them: copy both files that training wrote, or "

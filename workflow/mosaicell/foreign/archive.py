@@ -30,7 +30,7 @@ import torch
 
 # Of TorchScript: words, so that no detour (an alias, a line break) hides a call.
 FORBIDDEN = re.compile(
-    r"\b(save|from_file|load_tensor|__setstate__|rpc_\w+|PythonOp|IgnoredPythonOp|classes)\b"
+    r"\b(save|from_file|load_tensor|__setstate__|rpc_\w+|PythonOp|IgnoredPythonOp|torch\W+classes)\b"
 )
 # Of torch.export.
 FILES = re.compile(

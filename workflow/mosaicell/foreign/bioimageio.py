@@ -39,41 +39,44 @@ STRIDE = 16  # of a network that takes one size alone: most halve their input fo
 FLOATS = ("float32", "float64")
 
 
-def folder_of(path: Path) -> Path | None:
-    """The model folder that a path names, itself or by the weights in it; None if it names none."""
-    if path.is_dir():
-        return path
-    if not path.is_file() or path.with_suffix(".json").is_file():
-        return None
-    folders = (
-        folder for folder in path.parents if any((folder / name).is_file() for name in FILES)
-    )
-    return next(folders, None)
+def find(path: Path) -> tuple[Path, Path] | None:
+    """Weights and description of a BioImage.IO model.
 
+    Parameters
+    ----------
+    path : Path
+        The model's folder, or the weights in it.
 
-def find(folder: Path) -> tuple[Path, Path]:
-    """Weights and description in a BioImage.IO model folder.
+    Returns
+    -------
+    weights, description : Path
+        None if it is a file, and no model's weights.
 
     Raises
     ------
     FileNotFoundError
-        If there is no description, or the weights that it names are not there.
+        If there is no description in a folder, or the weights that it names are not there.
     ValueError
         If the description cannot be read, or has no weights that can be used.
     """
-    path = next((folder / name for name in FILES if (folder / name).is_file()), None)
-    if path is None:
+    folders = [path] if path.is_dir() else path.parents
+    said = next((f / name for f in folders for name in FILES if (f / name).is_file()), None)
+    if said is None:
+        if path.is_file():
+            return None
         raise FileNotFoundError(
-            f"the folder {folder} is no model; allowed is a BioImage.IO model folder, with "
+            f"the folder {path} is no model; allowed is a BioImage.IO model folder, with "
             f"{' or '.join(FILES)} in it: correct the path"
         )
-    weights = folder / _weights(path)[0]
+    weights = said.parent / _weights(said)[0]
+    if path.is_file() and weights.resolve() != path.resolve():
+        return None
     if not weights.is_file():
         raise FileNotFoundError(
-            f"the model {path} names the weights {weights.name}, which are not in its folder; "
+            f"the model {said} names the weights {weights.name}, which are not in its folder; "
             "allowed is a complete folder, nothing is downloaded: download all of the model"
         )
-    return weights, path
+    return weights, said
 
 
 def _unlike(path: Path, came: str, allowed: str, do: str) -> ValueError:

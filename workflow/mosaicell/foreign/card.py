@@ -20,7 +20,7 @@ from pathlib import Path
 
 SUFFIXES = (".pt", ".pt2")
 # Features at the finest level that memory is asked for; what is inside of the file is not known.
-FEATURES = 64
+FEATURES = 32
 NORMALISATIONS = {
     "limits": (),
     "percentiles": ("low", "high"),

@@ -13,8 +13,8 @@ import zarr
 
 from ..centerlines import Centerlines, Hits, hits, sides
 from ..evaluate import Overlaps, overlaps
+from ..features import batches
 from ..geometry import Box
-from ..measure import batches
 from ..source import Source
 from ..store import read, shard_grid
 

@@ -20,10 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..columns import AXES
+from ..columns import AXES, KINDS, SIDES
 from ..geometry import Box, Triple
-from ..matches import KINDS, MATCHED, SIDES
-from ..metrics import IOUS
 from ..pictures import cut, cut_alike, cut_box, grey, inline, tinted
 from ..words import length, nice_below, number
 from .cells import Tally
@@ -36,11 +34,12 @@ PALETTE = np.array(
 )
 MEANINGS = (
     "a true and a found cell fit each other",
-    "a true cell lies in several found ones",
-    "several true cells lie in one found one",
+    "several found cells lie in one true one; one of them may match it",
+    "several true cells lie in one found one, which may match one of them",
     "a true cell that nothing fits",
     "a found cell that fits nothing",
 )
+MATCHED = KINDS[0]
 PLACES = 3
 BOX = [f"bbox_{end}_{axis}" for end in ("min", "max") for axis in AXES]
 
@@ -145,7 +144,7 @@ def count(truth: Truth, slab: Triple) -> tuple[Counter, Counter]:
     counts, wrong = Counter(), Counter()
     for rows in truth.matches(["frame", "side", "kind", *BOX]):
         counts.update(zip(rows["side"], rows["kind"], strict=True))
-        rows = rows[rows["kind"] != KINDS[MATCHED]]
+        rows = rows[rows["kind"] != MATCHED]
         wrong.update(map(tuple, _parts(rows, slab).tolist()))
     return counts, wrong
 
@@ -167,7 +166,7 @@ def places(scene: Scene, truth: Truth, slab: Triple, edges: Triple, wrong: Count
     chosen = sorted(wrong, key=lambda part: (-wrong[part], part))[:PLACES]
     rows: dict[tuple, list] = {part: [] for part in chosen}
     for some in truth.matches(["frame", "kind", *BOX]):
-        some = some[some["kind"] != KINDS[MATCHED]]
+        some = some[some["kind"] != MATCHED]
         parts = _parts(some, slab)
         for part in chosen:
             rows[part].append(some[(parts == part).all(axis=1)])
@@ -282,11 +281,12 @@ def _rates(scores: dict[str, float]) -> list[list[str]]:
     """Rows of the table of what was found, by IoU: as shares, and as numbers of cells."""
     shares = ("f1", "ap", "precision", "recall")
     counts = ("true_positives", "false_negatives", "false_positives")
+    ious = sorted(name.removeprefix("f1_") for name in scores if name.startswith("f1_"))
     return [
-        [f"{iou:g}"]
-        + [f"{scores[f'{name}_{iou:g}']:.3f}" for name in shares]
-        + [f"{scores[f'{name}_{iou:g}']:,}" for name in counts]
-        for iou in IOUS
+        [iou]
+        + [f"{scores[f'{name}_{iou}']:.3f}" for name in shares]
+        + [f"{scores[f'{name}_{iou}']:,}" for name in counts]
+        for iou in ious
     ]
 
 
