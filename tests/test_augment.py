@@ -122,12 +122,15 @@ def test_target_and_labels_stay_where_the_image_is(seed, dimensions):
     change = replace(draw(rng, dimensions=dimensions), scale=rng.uniform(1, SCALES[1]))
     own = replace(full, levels=[((1, 1, 1), full.target)])
     given = {"shape": SHAPES[dimensions], "centre": tuple(full.centres[0])}
-    image, target = crop(own, change, **given, nominal_diameter=10.0)
-    np.testing.assert_allclose(image, brightness(change, target), atol=1e-3)
-    # A voxel read from the inside of a cell has a target above 0, and one far outside has 0.
+    in_space = replace(change, gamma=1.0, gain=1.0, offset=0.0, blur=0.0, noise=0.0)
+    image, target = crop(own, in_space, **given, nominal_diameter=10.0)
+    # A voxel read from the inside of a cell has a target above 0, and one outside has 0.
     positions = source_positions(change, **given, scale=full.scale(10.0))
     labels = read_at(full.labels, positions, order=0)
-    assert (target[labels > 0] > 0).all()
+    np.testing.assert_array_equal(target > 0, labels > 0)
+    np.testing.assert_allclose(image[labels > 0], target[labels > 0], atol=1e-3)
+    seen, _ = crop(own, change, **given, nominal_diameter=10.0)
+    np.testing.assert_allclose(seen, brightness(change, image), atol=1e-3)
     assert np.isin(np.unique(labels), np.unique(full.labels)).all()
 
 

@@ -14,6 +14,7 @@ the data: each image once as it is, and parts of it at other sizes.
 
 import json
 import sys
+from itertools import count, islice
 from pathlib import Path
 
 import dsb2018
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 from mosaicell.augment import SCALES, Change, crop, read_at, source_positions
 from mosaicell.dataset import LabelledImage, labelled
-from mosaicell.synthesis import NOMINAL_DIAMETER, synthesise
+from mosaicell.synthesis import synthesise
 
 SEED = 1
 N_SYNTHETIC = {"train": 160, "validation": 16}
@@ -69,16 +70,11 @@ def planes(data: Path, split: str) -> dict[str, Pictures]:
 
 
 def synthetic(split: str) -> Pictures:
-    """Volumes of `synthesis`, of a given number and seed."""
+    """The first volumes of `synthesis` in which there are cells, by a seed for each split."""
     kind = list(N_SYNTHETIC).index(split)
-    return [
-        labelled(
-            *synthesise((kind, SEED, i), (SYNTHETIC_EDGE,) * 3),
-            dimensions=3,
-            diameter=NOMINAL_DIAMETER,
-        )
-        for i in range(N_SYNTHETIC[split])
-    ]
+    drawn = (synthesise((kind, SEED, i), (SYNTHETIC_EDGE,) * 3) for i in count())
+    with_cells = (volume for volume in drawn if volume[1].any())
+    return [labelled(*volume, dimensions=3) for volume in islice(with_cells, N_SYNTHETIC[split])]
 
 
 def volumes(data: Path) -> dict[str, Pictures]:

@@ -26,6 +26,7 @@ since then. Time to choose thresholds and to predict is not limited.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -146,7 +147,10 @@ def stardist(
         settings = {key: SETTINGS[dimensions][key] for key in ("nominal_diameter", "edge", "batch")}
         network_data.write(folder, images, **settings)
         script = Path(__file__).with_name("network_stardist.py")
-        subprocess.run([STARDIST, script, folder, str(minutes), str(threads)], check=True)
+        # Its search for the best of overlapping instances takes as many threads as this says.
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        command = [STARDIST, script, folder, str(minutes), str(threads)]
+        subprocess.run(command, env=environment, check=True)
     with np.load(labels) as file:
         found = iter([file[f"labels_{i}"] for i in range(len(file.files))])
     test = {

@@ -168,10 +168,16 @@ def crop(
     per_axis = np.array(factors, np.float32)[:, None, None, None]
     image = read_at(image, (positions + np.float32(0.5)) / per_axis - np.float32(0.5))
     read = {
-        "distance": lambda: read_at(picture.target, positions),
+        "distance": lambda: _distance_at(picture, positions),
         "classes": lambda: _classes_at(picture.labels, positions),
     }
     return brightness(change, image), *(read[target]() for target in targets)
+
+
+def _distance_at(picture: LabelledImage, positions: np.ndarray) -> np.ndarray:
+    """The distance, and 0 wherever the nearest voxel is no cell's: interpolation goes beyond."""
+    inside = read_at(picture.labels, positions, order=0) > 0
+    return np.where(inside, read_at(picture.target, positions), np.float32(0))
 
 
 def _classes_at(labels: np.ndarray, positions: np.ndarray) -> np.ndarray:
