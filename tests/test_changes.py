@@ -66,6 +66,7 @@ KEYS = [
     ("train.peak_learning_rate", 0.1, set()),
     ("train.weight_decay", 0.1, set()),
     ("train.rim", 0.3, set()),
+    ("train.foreground_weight", 1, set()),
     ("train.validate_every", 3, set()),
     ("train.patience", 3, set()),
     ("train.window", 16, set()),

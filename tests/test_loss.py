@@ -1,9 +1,17 @@
 """Losses: least for what is right, at every level, and the classes' is that of torch."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from mosaicell.loss import CLASS_WEIGHTS, class_loss, distance_loss, loss_of
+from mosaicell import loss
+
+WEIGHT = 3.0
+class_loss, distance_loss, loss_of = (
+    partial(function, foreground_weight=WEIGHT)
+    for function in (loss.class_loss, loss.distance_loss, loss.loss_of)
+)
 
 
 def classes(dimensions, seed=0):
@@ -16,7 +24,7 @@ def test_at_the_finest_level_the_loss_of_classes_is_the_weighted_cross_entropy(d
     target = classes(dimensions)
     logits = torch.randn(2, 3, *[8] * dimensions, generator=torch.Generator().manual_seed(1))
     expected = torch.nn.functional.cross_entropy(
-        logits, target[:, 0].long(), weight=torch.tensor(CLASS_WEIGHTS)
+        logits, target[:, 0].long(), weight=torch.tensor([1.0, WEIGHT, WEIGHT])
     )
     torch.testing.assert_close(class_loss([logits], target), expected)
 
@@ -46,3 +54,21 @@ def test_a_network_of_two_targets_has_the_sum_of_their_losses():
     expected = distance_loss(said["distance"], target["distance"])
     expected = expected + class_loss(said["classes"], target["classes"])
     torch.testing.assert_close(loss_of(said, target), expected)
+
+
+def test_a_foreground_weight_is_that_of_a_voxel_of_a_cell():
+    target = (torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5).clamp(min=0)
+    logits = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    inside = target > 0
+
+    def of(part):
+        said, right = (values[part][None, None, None] for values in (logits, target))
+        return loss.distance_loss([said], right, foreground_weight=1.0)
+
+    of_inside, of_outside = of(inside), of(~inside)
+    alike = loss.distance_loss([logits], target, foreground_weight=1.0)
+    shares = inside.float().mean(), (~inside).float().mean()
+    torch.testing.assert_close(alike, shares[0] * of_inside + shares[1] * of_outside)
+    weighed = loss.distance_loss([logits], target, foreground_weight=4.0)
+    expected = (4 * shares[0] * of_inside + shares[1] * of_outside) / (4 * shares[0] + shares[1])
+    torch.testing.assert_close(weighed, expected)

@@ -29,6 +29,7 @@ SETTINGS = {
     "peak_learning_rate": 1e-2,
     "weight_decay": 1e-2,
     "rim": 0.0,
+    "foreground_weight": 3.0,
     "validate_every": 2,
     "patience": None,
     "window": 32,
@@ -96,11 +97,11 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch,
 
     steps = []
 
-    def loss_of(logits, target, real=train.loss_of):
+    def loss_of(logits, target, real=train.loss_of, **weight):
         steps.append(1)
         if len(steps) == 4:
             raise KeyboardInterrupt
-        return real(logits, target)
+        return real(logits, target, **weight)
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "loss_of", loss_of)

@@ -94,6 +94,7 @@ def run_training(
         synthetic_share=0.0,
         start_from=None,
         rim=0.0,
+        foreground_weight=3.0,
         steps=steps,
         seed=network_data.SEED,
         peak_learning_rate=0.002,

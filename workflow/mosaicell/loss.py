@@ -2,19 +2,17 @@
 
 Idea: all levels of a U-Net are asked (see `UNet.logits`), the coarser ones for the mean of the
 target over their voxels; each counts half as much as the next finer one. Most voxels of most
-volumes are background, so the others weigh more.
+volumes are background, so the others may weigh more. But then what is uncertain is taken for a
+cell: around cells that are hard to see the distance falls more slowly than around others.
 """
 
 import torch
 from torch import Tensor, nn
 
-FOREGROUND_WEIGHT = 3.0
-# Neither of cell and border is favoured, or one would grow at the other's cost.
-CLASS_WEIGHTS = (1.0, FOREGROUND_WEIGHT, FOREGROUND_WEIGHT)  # background, cell, border
 MEAN = {4: nn.functional.avg_pool2d, 5: nn.functional.avg_pool3d}  # by axes of a batch
 
 
-def distance_loss(logits: list[Tensor], target: Tensor) -> Tensor:
+def distance_loss(logits: list[Tensor], target: Tensor, *, foreground_weight: float) -> Tensor:
     """Cross entropy and absolute error of the distance; target (b, 1, [z,] y, x).
 
     Cross entropy keeps a gradient where the sigmoid is flat; the absolute error keeps peaks and
@@ -27,16 +25,20 @@ def distance_loss(logits: list[Tensor], target: Tensor) -> Tensor:
         of_level = of_level.float()
         entropy = nn.functional.binary_cross_entropy_with_logits(of_level, target, reduction="none")
         error = (torch.sigmoid(of_level) - target).abs()
-        weight = 1 + (FOREGROUND_WEIGHT - 1) * (target > 0)
+        weight = 1 + (foreground_weight - 1) * (target > 0)
         total = total + 0.5**level * ((entropy + error) * weight).sum() / weight.sum()
     return total
 
 
-def class_loss(logits: list[Tensor], target: Tensor) -> Tensor:
-    """Weighted cross entropy of the classes; target (b, 1, [z,] y, x) holds their numbers."""
+def class_loss(logits: list[Tensor], target: Tensor, *, foreground_weight: float) -> Tensor:
+    """Weighted cross entropy of the classes; target (b, 1, [z,] y, x) holds their numbers.
+
+    Neither of cell and border is favoured, or one would grow at the other's cost.
+    """
     total = torch.zeros((), device=target.device)
-    weights = torch.tensor(CLASS_WEIGHTS, device=target.device)
-    shares = nn.functional.one_hot(target[:, 0].long(), len(CLASS_WEIGHTS))  # (b, [z,] y, x, 3)
+    # Of background, cell and border.
+    weights = torch.tensor([1.0, foreground_weight, foreground_weight], device=target.device)
+    shares = nn.functional.one_hot(target[:, 0].long(), len(weights))  # (b, [z,] y, x, 3)
     shares = shares.movedim(-1, 1).float()  # (b, 3, [z,] y, x)
     for level, of_level in enumerate(logits):  # (b, 3, [z / 2^level,] y / 2^level, x / 2^level)
         if level:
@@ -53,7 +55,9 @@ def class_loss(logits: list[Tensor], target: Tensor) -> Tensor:
 LOSSES = {"distance": distance_loss, "classes": class_loss}
 
 
-def loss_of(said: dict[str, list[Tensor]], batch: dict[str, Tensor]) -> Tensor:
+def loss_of(
+    said: dict[str, list[Tensor]], batch: dict[str, Tensor], *, foreground_weight: float
+) -> Tensor:
     """The sum of the losses of all that a network learns.
 
     Parameters
@@ -62,5 +66,10 @@ def loss_of(said: dict[str, list[Tensor]], batch: dict[str, Tensor]) -> Tensor:
         Logits by target, as `by_target` of a network gives them.
     batch : dict
         Targets by name, on the same device.
+    foreground_weight : float
+        Weight of a voxel of a cell; one of the background weighs 1.
     """
-    return sum(LOSSES[target](logits, batch[target]) for target, logits in said.items())
+    return sum(
+        LOSSES[target](logits, batch[target], foreground_weight=foreground_weight)
+        for target, logits in said.items()
+    )

@@ -143,6 +143,7 @@ def train(
     peak_learning_rate: float,
     weight_decay: float,
     rim: float,
+    foreground_weight: float,
     validate_every: int,
     patience: int | None,
     window: int,
@@ -189,6 +190,8 @@ def train(
         What the network learns to say at a cell's surface: the distance begins there instead of at
         0, so that the surface is a step, which a threshold finds in the same place whether the
         image is sharp or blurred.
+    foreground_weight : float
+        Of a voxel of a cell in the loss; one of the background weighs 1.
     validate_every : int
         Steps between two looks at validation F1; each comes with a checkpoint.
     patience : int or None
@@ -239,6 +242,7 @@ def train(
         "peak_learning_rate": peak_learning_rate,
         "weight_decay": weight_decay,
         "rim": rim,
+        "foreground_weight": foreground_weight,
         "validate_every": validate_every,
         "patience": patience,
         "window": window,
@@ -334,7 +338,7 @@ def train(
         image = of_step["image"].contiguous(memory_format=net.memory_format)
         with torch.autocast(device.type, torch.bfloat16, enabled=halved):
             said = net.by_target(image)
-        loss = loss_of(said, of_step)
+        loss = loss_of(said, of_step, foreground_weight=foreground_weight)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
