@@ -8,7 +8,7 @@ from mosaicell.columns import KEYS, SCORES, match_columns
 from mosaicell.evaluate import joined, match_overlaps
 from mosaicell.jobs.evaluate import compare, compare_lines
 from mosaicell.matches import by_cldice, by_iou, match_rows
-from mosaicell.metrics import metrics, score_rows
+from mosaicell.metrics import known, metrics, score_rows
 from mosaicell.progress import logged
 from mosaicell.records import reopening
 from mosaicell.sources import open_parts
@@ -50,4 +50,4 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         keys=KEYS[:1],
     )
     print(f"evaluate {sample}: F1 {scores['f1_0.5']:.3f} at IoU 0.5", file=sys.stderr)
-    write_json(Path(snakemake.output.scores), match_overlaps(whole) | scores)
+    write_json(Path(snakemake.output.scores), known(match_overlaps(whole) | scores))

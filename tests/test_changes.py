@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import torch
 
-import settings
+import checking
 from mosaicell import model
 from mosaicell.networks import DistanceThreeClass
 from mosaicell.synthesis import synthesise
@@ -194,7 +194,7 @@ def test_the_table_has_every_key_of_the_configuration():
             else:
                 yield before + key
 
-    assert [key for key, _, _ in KEYS] == list(keys(settings.schema("config")))
+    assert [key for key, _, _ in KEYS] == list(keys(checking.schema("config")))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-import settings
+import checking
 from mosaicell.exports import ctc, trackmate
 from mosaicell.exports.folder import replacing_folder
 from mosaicell.exports.formats import FORMATS
@@ -245,7 +245,7 @@ def test_tracks_without_gaps_hold_the_same_links(rows):
 
 
 def test_the_configuration_knows_all_formats_and_no_other():
-    rules = settings.schema("config")["properties"]
+    rules = checking.schema("config")["properties"]
     assert sorted(rules["export"]["items"]["enum"]) == sorted(FORMATS)
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from mosaicell.columns import SCORES, SUMMARY
 from mosaicell.evaluate import joined, overlaps
-from mosaicell.metrics import IOUS, metrics, score_rows, summary_rows
+from mosaicell.metrics import IOUS, known, metrics, score_rows, summary_rows
 
 small = arrays.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 4))
 
@@ -88,6 +88,10 @@ def test_the_truth_itself_has_all_scores_at_their_best(truth):
     found = shares(truth, truth)
     worst = {"split_rate", "merge_rate", "duplicates", "count_error"}
     assert all(value == (0 if name in worst else 1) for name, value in found.items())
+
+
+def test_what_is_not_a_number_is_null_in_json():
+    assert known({"f1": 1.0, "count_error": np.nan}) == {"f1": 1.0, "count_error": None}
 
 
 @pytest.mark.parametrize(("labels", "best"), [([[0, 0]], 1), ([[0, 3]], 0)])

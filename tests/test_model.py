@@ -274,3 +274,8 @@ def test_reading_a_card_does_not_import_torch():
         check=True,
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_training_does_not_start_from_a_network_made_elsewhere():
+    with pytest.raises(ValueError, match=r"train\.start_from is other, a network made elsewhere"):
+        model.kept({"name": "other", "weights_sha256": "0" * 64}, {})

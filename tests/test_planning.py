@@ -12,6 +12,7 @@ import zarr
 import planning
 import resources
 import settings
+import sheets
 from mosaicell import model
 from running import command, run, write_sheet
 
@@ -66,7 +67,7 @@ def test_a_movie_is_planned_from_the_headers_of_its_files(tmp_path):
         tifffile.imwrite(tmp_path / f"{frame}.tif", np.zeros((20, 30), np.uint8))
         parts.append({"sample": "a", "image": tmp_path / f"{frame}.tif", "frame": frame})
     sheet = write_sheet(tmp_path / "samples.tsv", parts)
-    (sample,) = settings.read_samples(str(sheet), "results").values()
+    (sample,) = sheets.read_samples(str(sheet), "results").values()
     looked = planning.look(settings.read_config({}), sample, CARD)
     assert (looked.shape, looked.frames) == ((1, 1, 20, 30), 3)
 

@@ -16,7 +16,7 @@ from mosaicell.evaluate import joined, overlaps
 from mosaicell.geometry import Box
 from mosaicell.matches import by_iou, match_rows
 from mosaicell.measure import measure
-from mosaicell.metrics import metrics
+from mosaicell.metrics import known, metrics
 from mosaicell.pictures import cut, cut_alike, tinted
 from mosaicell.report.page import report
 from mosaicell.report.truth import PALETTE, Truth
@@ -62,7 +62,7 @@ def page_of(folder, labels, truth, *, rows=5, voxel_size=(2.0, 0.5, 0.5)):
             matches=lambda columns: [
                 matches[columns][k : k + rows] for k in range(0, len(matches), rows)
             ],
-            scores=metrics(joined(found)),
+            scores=known(metrics(joined(found))),
         ),
     )
     return page, matches
@@ -235,7 +235,7 @@ def test_memory_is_bounded_whatever_the_volume(tmp_path):
             truth=Truth(
                 read=lambda _, box: np.ones(box.shape, np.uint8),
                 matches=lambda columns: [matches[columns]] * 50,
-                scores=metrics(nothing),
+                scores=known(metrics(nothing)),
             ),
             reading_image=nullcontext,
         )

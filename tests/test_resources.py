@@ -14,6 +14,7 @@ import tifffile
 
 import resources
 import settings
+import sheets
 from mosaicell import model
 from mosaicell.diameter import WINDOW
 from mosaicell.predict import scale_of
@@ -125,7 +126,7 @@ def test_the_windows_of_an_estimate_are_known():
 def test_what_was_estimated_is_known_to_those_after_it(tmp_path):
     (tmp_path / "a.tif").touch()
     sheet = write_sheet(tmp_path / "s.tsv", [{"sample": "a", "image": tmp_path / "a.tif"}])
-    sample = settings.read_samples(str(sheet), "results")["a"]
+    sample = sheets.read_samples(str(sheet), "results")["a"]
     record = tmp_path / "diameter.json"
     for found, expected in ((None, "auto"), (20.0, {"voxel": 20.0})):
         if found:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import settings
+import checking
 from mosaicell import choice, model, train, volumes
 from mosaicell.curves import Look
 from mosaicell.networks import NETWORKS
@@ -301,7 +301,7 @@ def test_after_a_share_of_the_steps_normalisation_keeps_its_constants(dimensions
 
 
 def test_the_section_train_of_the_configuration_is_what_train_takes():
-    section = settings.schema("config")["properties"]["train"]["properties"]
+    section = checking.schema("config")["properties"]["train"]["properties"]
     taken = set(inspect.signature(train.train).parameters)
     assert taken == set(section) | {
         "out",

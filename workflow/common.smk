@@ -1,14 +1,17 @@
 # Configuration, samples and paths: what the rules of all stages share. No rules here.
 from pathlib import Path
 
+import checking
+import origins
 import resources
 import settings
+import sheets
 from mosaicell import model
 from snakemake.exceptions import WorkflowError
 
 try:
     config.update(settings.read_config(config))
-    SAMPLES = settings.read_samples(
+    SAMPLES = sheets.read_samples(
         config["samples"], config["results"], config["predict"]["channel"]
     )
     WEIGHTS, CARD = model.find(config["predict"]["model"])
@@ -18,7 +21,7 @@ try:
     settings.check_sigma(config, SAMPLES)
     settings.check_measure(config, SAMPLES)
     settings.check_track(config)
-    LABELLED = settings.read_training(config["train"]["data"])
+    LABELLED = sheets.read_training(config["train"]["data"])
     START = model.find(config["train"]["start_from"]) if config["train"]["start_from"] else []
 except (FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error)) from None
@@ -36,7 +39,7 @@ MATCHES = RESULTS / "{sample}" / "matches.parquet"
 EXPORT = RESULTS / "{sample}" / "export" / "{format}" / "about.json"
 TRACKS = RESULTS / "{sample}" / "tracks.parquet"
 TRACKED = RESULTS / "{sample}" / "tracks" / "{format}" / "about.json"
-FORMATS = settings.schema("config")["properties"]["export"]["items"]["enum"]
+FORMATS = checking.schema("config")["properties"]["export"]["items"]["enum"]
 WORK = RESULTS / "work" / "{sample}"
 MODELS = RESULTS / "models"
 SUMMARY = WORK / "ingest.json"
@@ -53,7 +56,7 @@ wildcard_constraints:
 
 def code(script):
     """Library files that a rule depends on through its script, as an input."""
-    return [str(path) for path in settings.library(script)]
+    return [str(path) for path in origins.library(script)]
 
 
 def of_sample(field):
@@ -68,7 +71,7 @@ def paths(field):
 
 def listing(field):
     """What is in the folders that the sample sheet names, as a function of a rule's wildcards."""
-    return lambda wildcards: settings.listings(getattr(SAMPLES[wildcards.sample], field))
+    return lambda wildcards: sheets.listings(getattr(SAMPLES[wildcards.sample], field))
 
 
 def earlier(stage):
@@ -77,7 +80,7 @@ def earlier(stage):
     Snakemake forgets a job that failed. If a stage failed under new settings, it is by this that
     those after it are known to be of the old ones.
     """
-    return lambda wildcards: settings.earlier(stage, config, SAMPLES[wildcards.sample], ABOUT_MODEL)
+    return lambda wildcards: origins.earlier(stage, config, SAMPLES[wildcards.sample], ABOUT_MODEL)
 
 
 def load(wildcards):

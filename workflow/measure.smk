@@ -100,6 +100,6 @@ rule measure:
         runtime=runtime("measure"),
     params:
         earlier=earlier("measure"),
-        origin=lambda wildcards: settings.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
+        origin=lambda wildcards: origins.origin(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
     script:
         "../scripts/measure.py"

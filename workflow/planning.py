@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import prod
 
 import resources
-import settings
+import sheets
 from mosaicell.sources import open_parts
 from resources import GPU_SPEED, SHARED, SPEEDS, THREADS, Load
 
@@ -45,7 +45,7 @@ MOST_JOBS = 1000  # what the configuration allows
 HEAD = ("stage", "work", "jobs", "memory a job", "disk", "time a job", "GPU hours")
 
 
-def look(config: dict, sample: settings.Sample, card: dict) -> Load:
+def look(config: dict, sample: sheets.Sample, card: dict) -> Load:
     """What the headers of a sample's files add to what the configuration says of it.
 
     Raises

@@ -11,7 +11,7 @@ rule report:
         scores=lambda wildcards: SCORES if SAMPLES[wildcards.sample].truth else [],
         matches=lambda wildcards: MATCHES if SAMPLES[wildcards.sample].truth else [],
         code=code("report"),
-        template=str(settings.SCHEMAS.parent / "mosaicell" / "report" / "page.html.j2"),
+        template=str(checking.SCHEMAS.parent / "mosaicell" / "report" / "page.html.j2"),
     output:
         report=report(
             REPORT,
@@ -30,7 +30,7 @@ rule report:
         sample="{sample}",
         channel=of_sample("channel"),
         truth=of_sample("truth"),
-        facts=lambda wildcards: settings.facts(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
+        facts=lambda wildcards: origins.facts(config, SAMPLES[wildcards.sample], ABOUT_MODEL),
         benchmarks=lambda wildcards: benchmarks(wildcards.sample),
     script:
         "../scripts/report.py"

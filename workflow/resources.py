@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 import settings
+import sheets
 from mosaicell.exports.ctc import BLOCK_VOXELS
 from mosaicell.geometry import Grid, Triple, VoxelSize, cube
 from mosaicell.ingest import BAND_BYTES
@@ -117,7 +118,7 @@ class Load:
     model: dict
     brought: bool
     smooth: bool
-    diameter: settings.Diameter | None
+    diameter: sheets.Diameter | None
     train: dict
     shape: tuple[int, int, int, int] | None = None
     frames: int | None = None
@@ -157,7 +158,7 @@ class Load:
 
 def load(
     config: dict,
-    sample: settings.Sample | None,
+    sample: sheets.Sample | None,
     card: dict,
     summary: Path | None = None,
     estimate: Path | None = None,

@@ -132,6 +132,11 @@ def errors(found: Overlaps) -> dict[str, float]:
     }
 
 
+def known(scores: dict[str, float]) -> dict[str, float | None]:
+    """Scores for JSON, which has no word for what is not a number: None."""
+    return {name: None if np.isnan(value) else value for name, value in scores.items()}
+
+
 def score_rows(values: dict[str, float]) -> dict[str, np.ndarray]:
     """Rows of the table of scores, one for each in their order.
 

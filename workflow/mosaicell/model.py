@@ -238,8 +238,13 @@ def kept(fields: dict, given: dict) -> dict:
     Raises
     ------
     ValueError
-        If something else was told.
+        If something else was told, or the model was made elsewhere.
     """
+    if "weights_sha256" in fields:
+        raise ValueError(
+            f"train.start_from is {fields['name']}, a network made elsewhere; allowed is a model "
+            "of Mosaicell: train it further where it was made, or set train.start_from to null"
+        )
     own = {
         "task": fields["task"],
         "dimensions": fields["architecture"]["dimensions"],

@@ -46,6 +46,9 @@ N_VALIDATION, N_CHOICE = 8, 32  # synthetic volumes
 # Share of the steps after which batch normalisation keeps its constants: a batch is so small that
 # its own mean tells the network of the volume, which no later prediction will.
 FREEZE_AT = 0.1
+# Of a second network, whose input changes as long as the first one learns the rough of it. With 0.1
+# for both, short trainings gave no classes at all.
+FREEZE_TOP_AT = 0.5
 
 
 def learning_rate(step: int, *, steps: int, peak: float) -> float:
@@ -322,6 +325,8 @@ def train(
     for step, volumes_of_step in enumerate(loader, first):  # each (b, 1, [z,] y, x)
         net.train()
         if step >= FREEZE_AT * steps:
+            freeze_normalisation(giving(net, top_models[0]))
+        if step >= FREEZE_TOP_AT * steps:
             freeze_normalisation(net)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps=steps, peak=peak_learning_rate)

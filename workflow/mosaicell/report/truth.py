@@ -55,12 +55,12 @@ class Truth:
     matches : callable
         Gives some columns of the table of matches, part by part.
     scores : dict
-        By names.
+        By names, see `metrics.known`.
     """
 
     read: Callable[[int, Box], np.ndarray]
     matches: Callable[[list[str]], Iterable[pd.DataFrame]]
-    scores: dict[str, float]
+    scores: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def _legend(counts: Counter) -> list[dict]:
     ]
 
 
-def _rates(scores: dict[str, float]) -> list[list[str]]:
+def _rates(scores: dict[str, float | None]) -> list[list[str]]:
     """Rows of the table of what was found, by IoU: as shares, and as numbers of cells."""
     shares = ("f1", "ap", "precision", "recall")
     counts = ("true_positives", "false_negatives", "false_positives")
@@ -290,7 +290,7 @@ def _rates(scores: dict[str, float]) -> list[list[str]]:
     ]
 
 
-def _others(scores: dict[str, float]) -> dict[str, str]:
+def _others(scores: dict[str, float | None]) -> dict[str, str]:
     """The other scores by their names."""
     names = {
         "seg": "SEG",
@@ -308,7 +308,7 @@ def _others(scores: dict[str, float]) -> dict[str, str]:
         "cldice_score": "F1 by clDice and coverage",
     }
     return {
-        text: "unknown" if np.isnan(scores[name]) else number(round(scores[name], 3))
+        text: "unknown" if scores[name] is None else number(round(scores[name], 3))
         for name, text in names.items()
         if name in scores
     }
