@@ -18,7 +18,7 @@ from .watershed import watershed
 
 IOUS = (0.5, 0.75)  # F1 is the mean of those at both
 # Thresholds and one persistence for a look, by top model. Probabilities are either high or low.
-LOOK = {"watershed": ((0.05, 0.1, 0.2), 0.1), "three_class": ((0.2, 0.4, 0.6), 0.3)}
+LOOK = {"watershed": ((0.05, 0.1, 0.2, 0.3), 0.1), "three_class": ((0.2, 0.4, 0.6), 0.3)}
 THRESHOLDS = {
     "watershed": (0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
     "three_class": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
