@@ -1,6 +1,7 @@
 # make demo: set-up and the main job on the demo data.  make test: set-up and all tests
 # but make test-slurm: the workflow on a SLURM of four nodes on this machine (slurm-wlm, munge, root;
 # with accounting: slurmdbd, mariadb-server-core, mariadb-client-core).
+# make test-networks: networks are trained, fine-tuned and judged; takes minutes.
 # make test-scores: our scores are those of other libraries, in an environment of their own.
 # make test-trackers: other programs read what we write; sets up an environment for each that needs one.
 # make bench: the figures of the README: scores of the demo, the watershed and measuring against
@@ -13,7 +14,7 @@ DATA ?= data
 MINUTES ?= 30
 THREADS ?= 2
 
-.PHONY: setup demo test test-slurm test-trackers test-scores
+.PHONY: setup demo test test-slurm test-trackers test-scores test-networks
 .PHONY: bench bench-watershed bench-measure bench-networks clean
 
 setup: .venv/ready
@@ -72,11 +73,14 @@ workflow/mosaicell/microscope.py
 	$(BIN)/python tests/benchmarks/synthetic_gallery.py $@
 
 test: setup
-	$(BIN)/python -m pytest -m 'not slurm and not trackers and not scores' --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest -m 'not slurm and not trackers and not scores and not networks' --numprocesses auto --dist worksteal
 
 # Skipped, with the reason, where SLURM is not installed.
 test-slurm: setup
 	$(BIN)/python -m pytest -m slurm
+
+test-networks: setup
+	$(BIN)/python -m pytest -m networks --numprocesses auto --dist worksteal
 
 test-scores: setup .venv-scores/ready
 	$(BIN)/python -m pytest -m scores

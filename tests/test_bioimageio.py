@@ -85,7 +85,7 @@ def test_a_folder_is_used_as_its_description_says(folders, version, dimensions, 
         "becomes": [0, 1],
         "clip": None,
     }
-    assert (card["threshold"], card["persistence"]) == (0.4, 0.1)
+    assert card["top_models"] == {"watershed": {"threshold": 0.4, "persistence": 0.1}}
     x = torch.rand(1, 1, *[64] * dimensions)
     inner = (..., *[slice(24, -24)] * dimensions)
     with torch.inference_mode():
@@ -182,7 +182,7 @@ def test_the_section_of_ours_goes_first(write):
         key: value for key, value in ours.items() if key != "landscape"
     }
     assert card["landscape"]["zero"] == 0.1
-    assert card["threshold"] is None
+    assert card["top_models"]["watershed"]["threshold"] is None
 
 
 SPACE = {"type": "space", "id": "y"}

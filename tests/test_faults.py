@@ -369,10 +369,12 @@ def test_of_two_runs_at_once_on_the_same_results_the_second_is_refused(tmp_path,
     process = start_and_wait(tmp_path, config, segmented=60)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    os.killpg(process.pid, signal.SIGSTOP)  # so that it is not done before the others begin
     printed = run(elsewhere, config, fails=True)
     assert "sample 'a' is being worked on by another run" in printed
     printed = run(tmp_path, config, fails=True)
     assert "cannot be locked" in printed
+    os.killpg(process.pid, signal.SIGCONT)
     assert process.wait() == 0, (tmp_path / "first.log").read_text()
     assert products(tmp_path, "a") == products(long_run[0], "a")
     assert "Nothing to be done" in run(elsewhere, config)

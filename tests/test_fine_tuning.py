@@ -25,6 +25,7 @@ def test_the_configuration_of_the_tutorial_is_the_file_of_that_name():
 
 
 @pytest.mark.slow
+@pytest.mark.networks
 def test_twelve_crops_make_a_shipped_model_better_on_images_that_were_not_trained_on(tmp_path):
     for name in ("Snakefile", "workflow", "scripts", "envs", "profiles", "config"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2

@@ -361,7 +361,8 @@ def test_a_network_that_gives_no_numbers_is_refused(tmp_path):
 
 def test_reading_a_card_says_what_the_stages_need(written):
     card = model.card(written)
-    assert (card["name"], card["threshold"], card["persistence"]) == ("it", 0.4, 0.1)
+    assert card["name"] == "it"
+    assert card["top_models"] == {"watershed": {"threshold": 0.4, "persistence": 0.1}}
     assert card["architecture"]["dimensions"] == 2
     other = model.card(card_of(written, 2, landscape={"channel": 0, "zero": 0.1}))
     assert other["sha256"] != card["sha256"]
@@ -401,7 +402,7 @@ def test_what_the_docs_export_is_taken_with_the_card_of_the_docs(
     said = json.loads(re.search(r"```json\n(.*?)```", DOCS, re.DOTALL)[1])
     network, about = model.load(card_of(Path(name), 2, **said | {"sha256": hash_of(Path(name))}))
     assert network.core(torch.rand(1, 1, 160, 192)).shape == (1, 1, 64, 96)
-    assert about["threshold"] == 0.3
+    assert about["top_models"]["watershed"]["threshold"] == 0.3
 
 
 def test_the_docs_name_every_field():

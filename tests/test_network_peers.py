@@ -39,6 +39,7 @@ def data(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.networks
 def test_every_method_is_trained_once_and_scored_per_group(data, monkeypatch, capsys):
     small = {"nominal_diameter": NOMINAL, "channels": [4, 8], "edge": 32, "batch": 2}
     monkeypatch.setitem(network_peers.SETTINGS, 2, small)

@@ -52,6 +52,7 @@ def as_it_came(name):
 
 
 @pytest.mark.slow
+@pytest.mark.networks
 @pytest.mark.parametrize("factor", FACTORS)
 def test_another_scale_loses_next_to_nothing(name, as_it_came, factor):
     found = f1(name, factor)

@@ -270,6 +270,7 @@ def test_settings_that_do_not_fit_are_refused_before_the_first_step(tmp_path, ot
 
 
 @pytest.mark.slow
+@pytest.mark.networks
 @pytest.mark.parametrize("task", NETWORKS)
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_a_network_learns_labelled_images(tmp_path, monkeypatch, dimensions, task):

@@ -133,6 +133,6 @@ def _words(parameter: object) -> str:
     if isinstance(parameter, dict) and len(parameter) == 1:
         ((unit, values),) = parameter.items()
         values = values if isinstance(values, list) else [values]
-        if None not in values:
+        if all(isinstance(value, int | float) for value in values):
             return f"{' x '.join(f'{value:g}' for value in values)} {unit}"
     return json.dumps(parameter) if isinstance(parameter, dict | list) else str(parameter)
