@@ -1,14 +1,11 @@
 """The part of the report about true cells: what it counts, what it shows, and what it holds."""
 
 import re
-import tracemalloc
-from contextlib import nullcontext
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from mosaicell.columns import KINDS
@@ -21,8 +18,7 @@ from mosaicell.pictures import cut, cut_alike, tinted
 from mosaicell.report.page import report
 from mosaicell.report.truth import PALETTE, Truth
 from mosaicell.seams import straight_borders
-from mosaicell.store import lay_out
-from test_report import Page, balls, stored
+from test_report import Page, balls, check_memory, stored
 
 
 def page_of(folder, labels, truth, *, rows=5, voxel_size=(2.0, 0.5, 0.5)):
@@ -196,50 +192,12 @@ def test_colours_of_kinds_differ_also_to_the_colour_blind(sight):
 
 
 def test_memory_is_bounded_whatever_the_volume(tmp_path):
-    shape = (96, 1024, 1024)
-    image, labels = (
-        [
-            lay_out(
-                tmp_path / name,
-                shape=(*leading, *shape),
-                dtype=dtype,
-                chunks=(*leading, 64, 64, 64),
-                shards=(*leading, 64, 256, 256),
-                dimension_names=("c", "z", "y", "x")[-len(leading) - 3 :],
-            )
-        ]
-        for name, leading, dtype in (("image", (1,), np.uint16), ("labels", (), np.uint32))
-    )
-    for (array,) in (image, labels):
-        array[...] = 0
-    cells = measure(np.ones((1, 1, 1), np.uint8), np.ones((1, 1, 1))).assign(frame=0)
     nothing = overlaps([(np.zeros((1, 1, 1), int),) * 2])
     wrong = overlaps([(np.zeros((1, 1, 1), int), np.ones((1, 1, 1), int), (50, 500, 500))])
     matches = pd.DataFrame(match_rows(wrong, by_iou(wrong), frame=0, score="iou"))
-    tracemalloc.start()
-    with zarr.config.set({"async.concurrency": 1}):  # as in a job with one thread
-        page = report(
-            sample="large",
-            image=image,
-            labels=labels,
-            factors=[(1, 1, 1)],
-            channel=0,
-            limits=[(0.0, 1.0)],
-            voxel_size=None,
-            cells=lambda columns: [cells[columns]],
-            borders=[np.zeros((2, n), np.int64) for n in shape],
-            tile=(64, 256, 256),
-            facts={},
-            timings=[],
-            attempts={},
-            truth=Truth(
-                read=lambda _, box: np.ones(box.shape, np.uint8),
-                matches=lambda columns: [matches[columns]] * 50,
-                scores=known(metrics(nothing)),
-            ),
-            reading_image=nullcontext,
-        )
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 0.1 * np.prod(shape) * (2 + 4)
-    assert len(page) < 3_000_000
+    truth = Truth(
+        read=lambda _, box: np.ones(box.shape, np.uint8),
+        matches=lambda columns: [matches[columns]] * 50,
+        scores=known(metrics(nothing)),
+    )
+    check_memory(tmp_path, truth=truth)
