@@ -68,6 +68,8 @@ def seconds_of_a_step(
     settings: dict, training: list, validation: list, folder: Path, threads: int
 ) -> float:
     """From two short trainings that differ in the number of steps alone."""
+    # The first training compiles, and reads files that no later one waits for.
+    run_training(settings, training, validation[:1], folder, 1, 1, threads)
     seconds = []
     for steps in PROBES:
         begin = time.monotonic()
