@@ -19,11 +19,10 @@ from mosaicell import model
 from mosaicell.foreign.bioimageio import OURS
 from mosaicell.foreign.card import ACTIVATIONS, DEFAULTS, LANDSCAPE, NEEDED, NORMALISATIONS
 from mosaicell.foreign.network import Foreign, _fitting, _ordered, beyond_halo
-from mosaicell.geometry import Grid
 from mosaicell.intensity import histogram, limits, limits_and_clip, normalise, statistics
-from mosaicell.predict import ONE, Channel, predict
-from mosaicell.resample import model_grid
+from mosaicell.predict import ONE
 from networks import EDGE, card_of, exported, hash_of, lively, traced
+from test_predict import landscape_of as predicted
 
 
 def example(dimensions):
@@ -55,31 +54,7 @@ class Whole(torch.nn.Module):
 
 def landscape_of(network, image, *, threads=1, order=1):
     """The landscape of a volume in shards of 32 voxels, in their order or in the opposite one."""
-    channel = Channel(
-        read=lambda _, box: image[box.slices],
-        shape=image.shape,
-        factors=(1, 1, 1),
-        limits=(0, 1000),
-    )
-    grid = model_grid(
-        shard=(32, 32, 32),
-        scale=(1, 1, 1),
-        window=16,
-        stride=network.stride,
-        dimensions=network.dimensions,
-    )
-    landscape = np.empty(image.shape, np.uint16)
-    for box in list(Grid(image.shape, (32, 32, 32)))[::order]:
-        landscape[box.slices] = predict(
-            0,
-            box,
-            channel=channel,
-            grid=grid,
-            network=network,
-            device=torch.device("cpu"),
-            threads=threads,
-        )
-    return landscape
+    return predicted(image, network, shard=(32, 32, 32), window=16, threads=threads, order=order)
 
 
 @pytest.fixture(scope="module")

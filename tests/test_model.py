@@ -138,11 +138,13 @@ def test_a_top_model_that_a_model_does_not_have_is_refused(saved):
         ({"dimensions": 2}, "train.dimensions is 2"),
         ({"channels": [2, 3]}, r"train.channels is \[2, 3\].*allowed is \[2, 3, 4\]"),
         ({"nominal_diameter": 20}, "train.nominal_diameter is 20"),
+        ({"rim": 0.1}, "train.rim is 0.1, .*allowed is 0.2"),
     ],
 )
 def test_a_training_that_contradicts_the_model_that_it_starts_from_is_refused(saved, given, says):
-    card = model.card(saved[0])
+    card = model.card(saved[0]) | {"training": {"rim": 0.2}}
     same = {"task": "distance", "dimensions": 3, "channels": [2, 3, 4], "nominal_diameter": 12}
+    same["rim"] = 0.2
     assert model.kept(card, {}) == model.kept(card, same) == same
     with pytest.raises(ValueError, match=says):
         model.kept(card, same | given)

@@ -44,7 +44,7 @@ def grid_of(network, *, shard, scale, window):
     )
 
 
-def landscape_of(image, network, *, shard, scale=(1, 1, 1), window=32, threads=1):
+def landscape_of(image, network, *, shard, scale=(1, 1, 1), window=32, threads=1, order=1):
     channel = Channel(
         read=lambda _, box: image[box.slices],
         shape=image.shape,
@@ -53,7 +53,7 @@ def landscape_of(image, network, *, shard, scale=(1, 1, 1), window=32, threads=1
     )
     grid = grid_of(network, shard=shard, scale=scale, window=window)
     landscape = np.empty(image.shape, np.uint16)
-    for box in Grid(image.shape, shard):
+    for box in list(Grid(image.shape, shard))[::order]:
         landscape[box.slices] = predict(
             0,
             box,

@@ -6,6 +6,7 @@ import yaml
 import checking
 import settings
 import sheets
+from mosaicell import model
 from mosaicell.composed import Part
 from running import ROOT
 
@@ -59,6 +60,8 @@ def test_a_training_that_starts_from_a_model_keeps_what_that_is():
     train = settings.read_config({"train": {"start_from": "nuclei-2d", "steps": 5}})["train"]
     assert (train["dimensions"], train["nominal_diameter"], train["steps"]) == (2, 16, 5)
     assert train["channels"] == [16, 32, 64, 128]
+    rim = settings.read_config({"train": {"start_from": "nuclei-3d"}})["train"]["rim"]
+    assert rim == model.card(model.find("nuclei-3d")[0])["training"]["rim"] > 0
     for given in ({"dimensions": 3}, {"channels": [16, 32, 64]}, {"task": "three_class"}):
         with pytest.raises(
             ValueError, match=r"train\.\w+ is .*training starts from nuclei-2d; all"

@@ -39,6 +39,16 @@ def inner(x: torch.Tensor, margin: int) -> torch.Tensor:
     return x[(..., *[slice(margin, -margin)] * (x.ndim - 2))]
 
 
+def check_nothing_beyond_the_halo_matters(net, edge: int) -> None:
+    around = net.stride
+    one = volume(net, edge + 2 * around, seed=1)
+    other = volume(net, edge + 2 * around, seed=2) * -50
+    inner(other, around).copy_(inner(one, around))
+    margin = around + net.halo
+    assert not torch.equal(net(one), net(other))
+    assert torch.equal(inner(net(one), margin), inner(net(other), margin))
+
+
 @pytest.mark.parametrize(
     ("channels", "stride", "halo"), [((3,), 1, 2), ((3, 4), 2, 10), ((3, 4, 5), 4, 24)]
 )
@@ -50,13 +60,7 @@ def test_stride_and_halo_follow_from_the_number_of_levels(channels, stride, halo
 
 @torch.inference_mode()
 def test_what_lies_outside_core_and_halo_never_changes_the_core(net):
-    around = net.stride
-    one = volume(net, EDGE + 2 * around, seed=1)
-    other = volume(net, EDGE + 2 * around, seed=2) * -50
-    inner(other, around).copy_(inner(one, around))
-    margin = around + net.halo
-    assert not torch.equal(net(one), net(other))
-    assert torch.equal(inner(net(one), margin), inner(net(other), margin))
+    check_nothing_beyond_the_halo_matters(net, EDGE)
 
 
 def test_the_receptive_radius_is_reached_and_not_exceeded(net):

@@ -228,7 +228,8 @@ def kept(fields: dict, given: dict) -> dict:
     fields : dict
         See `card`.
     given : dict
-        What the training was told of these: `task`, `dimensions`, `channels`, `nominal_diameter`.
+        What the training was told of these: `task`, `dimensions`, `channels`, `nominal_diameter`,
+        `rim`.
 
     Returns
     -------
@@ -250,6 +251,7 @@ def kept(fields: dict, given: dict) -> dict:
         "dimensions": fields["architecture"]["dimensions"],
         "channels": fields["architecture"]["channels"],
         "nominal_diameter": fields["nominal_diameter"],
+        "rim": fields["training"].get("rim", 0.0),  # models older than the setting have none
     }
     for name, value in own.items():
         if name in given and given[name] != value:

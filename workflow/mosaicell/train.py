@@ -224,7 +224,7 @@ def train(
     )
     channels = list(channels)
     of_network = {"task": task, "dimensions": dimensions, "channels": channels}
-    of_network["nominal_diameter"] = nominal_diameter
+    of_network |= {"nominal_diameter": nominal_diameter, "rim": rim}
     settings = {
         "data": data,
         "images": {"train": len(training), "validation": len(validation)},
@@ -241,7 +241,6 @@ def train(
         "edge": edge,
         "peak_learning_rate": peak_learning_rate,
         "weight_decay": weight_decay,
-        "rim": rim,
         "foreground_weight": foreground_weight,
         "validate_every": validate_every,
         "patience": patience,

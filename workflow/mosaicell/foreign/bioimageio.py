@@ -105,6 +105,7 @@ def _described(path: Path, version: str):
             # That the number of an older format's channels may be wrong: it is tried when it runs.
             warnings.simplefilter("ignore")
             said = build_description(content, context=context, format_version=version)
+    # What bioimageio.spec raises, beside `InvalidDescr`, at descriptions that are unlike any.
     except (YAMLError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
         raise _unreadable(path, str(error)) from error
     if isinstance(said, InvalidDescr) or said.type != "model":
