@@ -34,6 +34,7 @@ PERCENTILES = 1, 99.8  # as in StarDist's examples
 IOUS = 0.5, 0.75  # by which Mosaicell chooses, too
 PEAK_LEARNING_RATE = 3e-4  # StarDist's default
 STEPS_PER_EPOCH = 50
+CHANGED = 0.2  # share of the patches for each kind of change of brightness, as in `augment`
 EPOCHS = 100_000  # more than any time suffices for
 
 
@@ -72,7 +73,7 @@ def augmented(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
     rng = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002 what StarDist seeds
 
     def sometimes(low: float, high: float, otherwise: float) -> float:
-        return rng.uniform(low, high) if rng.random() < 0.5 else otherwise
+        return rng.uniform(low, high) if rng.random() < CHANGED else otherwise
 
     turns, flips = rng.integers(4), np.flatnonzero(rng.random(image.ndim) < 0.5)
     image, labels = (np.rot90(part, turns, (-2, -1)) for part in (image, labels))

@@ -1,9 +1,10 @@
 """Judging a network while it is trained, and choosing what the watershed needs of its landscapes.
 
 Idea: images that are never trained on are predicted as `predict` does it, and cut as the stages
-do it; F1 counts the cells of all images together. While a network learns, the best threshold moves:
-a look tries a few, or F1 would rather tell how near that one is. At the end, threshold and
-persistence are those of the best mean of F1 at the IoUs, for each top model on its own.
+do it; F1 counts the cells of all images together. While a network learns, the best threshold and
+persistence move: a look tries a few, or F1 would rather tell how near those are. At the end,
+threshold and persistence are those of the best mean of F1 at the IoUs, for each top model on its
+own.
 """
 
 import numpy as np
@@ -17,8 +18,11 @@ from .resample import model_grid
 from .watershed import watershed
 
 IOUS = (0.5, 0.75)  # F1 is the mean of those at both
-# Thresholds and one persistence for a look, by top model. Probabilities are either high or low.
-LOOK = {"watershed": ((0.05, 0.1, 0.2, 0.3), 0.1), "three_class": ((0.2, 0.4, 0.6), 0.3)}
+# Thresholds and persistences of a look, by top model. Probabilities are either high or low.
+LOOK = {
+    "watershed": ((0.05, 0.1, 0.2, 0.3), (0.05, 0.15)),
+    "three_class": ((0.2, 0.4, 0.6), (0.3,)),
+}
 THRESHOLDS = {
     "watershed": (0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
     "three_class": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
@@ -77,8 +81,8 @@ def scores_of(
 def look(
     landscapes: list[np.ndarray], pictures: list[LabelledImage], *, top_model: str, threads: int
 ) -> float:
-    """The mean of F1 over the IoUs, with the best of a few thresholds."""
-    thresholds, persistence = LOOK[top_model]
+    """The mean of F1 over the IoUs, with the best of a few thresholds and persistences."""
+    thresholds, persistences = LOOK[top_model]
     return max(
         _mean_f1(
             scores_of(
@@ -86,6 +90,7 @@ def look(
             )
         )
         for threshold in thresholds
+        for persistence in persistences
     )
 
 
