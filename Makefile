@@ -68,8 +68,7 @@ bench-networks: setup
 docs/columns.md: setup workflow/mosaicell/columns.py
 	$(BIN)/python -c 'from mosaicell.columns import markdown; print(markdown(), end="")' > $@
 
-docs/synthetic.md: setup tests/benchmarks/synthetic_gallery.py $(wildcard workflow/mosaicell/synthetic_*.py) \
-workflow/mosaicell/microscope.py
+docs/synthetic.md: setup tests/benchmarks/synthetic_gallery.py $(wildcard workflow/mosaicell/synthetic/*.py)
 	$(BIN)/python tests/benchmarks/synthetic_gallery.py $@
 
 test: setup

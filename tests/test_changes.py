@@ -14,7 +14,7 @@ import torch
 import checking
 from mosaicell import model
 from mosaicell.networks import DistanceThreeClass
-from mosaicell.synthesis import synthesise
+from mosaicell.synthetic.synthesis import synthesise
 from running import ROOT, command, files, products, write_sheet
 
 pytestmark = pytest.mark.slow

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mosaicell import microscope
-from mosaicell.microscope import Optics, image_of
+from mosaicell.synthetic import microscope
+from mosaicell.synthetic.microscope import Optics, image_of
 
 
 def rngs(n):

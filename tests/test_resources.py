@@ -154,7 +154,7 @@ def watched(tmp_path_factory):
     One sample is predicted, the other is a tile of 256^3 voxels of noise: more cells than real.
     """
     folder = tmp_path_factory.mktemp("watched")
-    from mosaicell.synthesis import synthesise
+    from mosaicell.synthetic.synthesis import synthesise
 
     image, truth = synthesise(5, (96, 96, 96))
     image = (image - image.min()) / np.ptp(image) * 60000

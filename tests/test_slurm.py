@@ -17,7 +17,7 @@ import pytest
 import tifffile
 
 import slurm_cluster
-from mosaicell.synthesis import synthesise
+from mosaicell.synthetic.synthesis import synthesise
 from running import ROOT, command, products, run, write_sheet
 
 MISSING = slurm_cluster.missing()

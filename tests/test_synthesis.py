@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.measure import label as connected_components
 
-from mosaicell.synthesis import synthesise
-from mosaicell.synthetic_shapes import MAX_RADIUS, MIN_VOXELS, NOMINAL_DIAMETER, place
+from mosaicell.synthetic.shapes import MAX_RADIUS, MIN_VOXELS, NOMINAL_DIAMETER, place
+from mosaicell.synthetic.synthesis import synthesise
 
 
 @pytest.mark.parametrize("seed", [0, (1, 2, 3)])

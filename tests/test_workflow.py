@@ -28,7 +28,7 @@ def with_sheet(folder: Path, rows: list[dict], **sections) -> dict:
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory):
     """A synthetic volume of nuclei as a TIFF file, (z, y, x)."""
-    from mosaicell.synthesis import synthesise
+    from mosaicell.synthetic.synthesis import synthesise
 
     path = tmp_path_factory.mktemp("phantom") / "phantom.tif"
     image, _ = synthesise(7, (32, 48, 64))

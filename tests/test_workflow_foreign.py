@@ -9,7 +9,7 @@ import yaml
 
 from mosaicell import model
 from mosaicell.store import open_array
-from mosaicell.synthesis import synthesise
+from mosaicell.synthetic.synthesis import synthesise
 from networks import card_of, exported, traced, zoo_folder
 from running import configured, products, run
 

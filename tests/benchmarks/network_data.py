@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 from mosaicell.augment import SCALES, Change, crop, read_at, source_positions
 from mosaicell.dataset import LabelledImage, labelled
-from mosaicell.synthesis import synthesise
+from mosaicell.synthetic.synthesis import synthesise
 
 SEED = 1
 N_SYNTHETIC = {"train": 160, "validation": 16}

@@ -24,8 +24,8 @@ from mosaicell import intensity
 from mosaicell.predict import choose_level, ideal_scale
 from mosaicell.pyramid import halve, level_factors
 from mosaicell.resample import interpolate, positions
-from mosaicell.synthesis import synthesise
-from mosaicell.synthetic_shapes import NOMINAL_DIAMETER
+from mosaicell.synthetic.shapes import NOMINAL_DIAMETER
+from mosaicell.synthetic.synthesis import synthesise
 
 EDGE = 36  # voxels of the model: as many as the smallest real image has
 N_VOLUMES, N_NEAREST = 400, 4
@@ -40,8 +40,8 @@ REAL = {
 TEXT = """# Synthetic nuclei
 
 `nuclei-3d` was trained on volumes like these and on no real image. A volume is drawn at random,
-from shapes to camera: `synthetic_shapes.py`, `synthetic_light.py` and `microscope.py` in
-`workflow/mosaicell/`. This page is made by `make docs/synthetic.md`.
+from shapes to camera: `shapes.py`, `light.py` and `microscope.py` in
+`workflow/mosaicell/synthetic/`. This page is made by `make docs/synthetic.md`.
 
 ## The first volumes, as they come
 

@@ -20,8 +20,15 @@ from .networks import Network
 
 # On which weights depend; the watershed gives the same cells whatever its code.
 CODE = ("augment", "choice", "classes", "dataset", "distance", "evaluate", "fields", "intensity")
-CODE += ("loss", "microscope", "networks", "predict", "pyramid", "resample", "synthesis")
-CODE += ("synthetic_light", "synthetic_shapes", "train", "unet", "volumes")
+CODE += ("loss", "networks", "predict", "pyramid", "resample", "synthetic/light")
+CODE += (
+    "synthetic/microscope",
+    "synthetic/shapes",
+    "synthetic/synthesis",
+    "train",
+    "unet",
+    "volumes",
+)
 
 
 def content_of(pictures: list[LabelledImage]) -> str:

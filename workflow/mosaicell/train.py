@@ -38,7 +38,7 @@ from .dataset import LabelledImage
 from .loss import loss_of
 from .networks import NETWORKS, Network, giving
 from .progress import Progress
-from .synthetic_shapes import NOMINAL_DIAMETER
+from .synthetic.shapes import NOMINAL_DIAMETER
 from .unet import NORMALISATION
 from .volumes import CHOICE, HELD_OUT_EDGE, VALIDATION, TrainingVolumes, held_out
 

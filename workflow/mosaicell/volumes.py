@@ -18,8 +18,8 @@ from .augment import augmented
 from .classes import classes_of
 from .dataset import LabelledImage, labelled
 from .distance import normalised_distance
-from .synthesis import synthesise
-from .synthetic_shapes import MAX_RADIUS, NOMINAL_DIAMETER
+from .synthetic.shapes import MAX_RADIUS, NOMINAL_DIAMETER
+from .synthetic.synthesis import synthesise
 
 HELD_OUT_EDGE = 64  # voxels, of a synthetic volume that is not trained on
 TRAINING, VALIDATION, CHOICE = 0, 1, 2  # the first number of a volume's seed: never shared

@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 from skimage.measure import label as connected_components
 
-from .fields import smooth_noise
-from .geometry import Triple
+from ..fields import smooth_noise
+from ..geometry import Triple
 
 NOMINAL_DIAMETER = 12.0  # voxels
 SMALLEST, LARGEST = 0.4, 2.5  # typical nucleus of a volume, in nominal diameters

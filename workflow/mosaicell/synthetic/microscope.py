@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .fields import along_axes, interpolation, smooth_noise
-from .synthetic_shapes import chance, log_uniform
+from ..fields import along_axes, interpolation, smooth_noise
+from .shapes import chance, log_uniform
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from .fields import smooth_noise
-from .synthetic_shapes import chance, log_uniform
+from ..fields import smooth_noise
+from .shapes import chance, log_uniform
 
 
 def nuclear_light(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def nuclear_light(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarra
     ----------
     rng : Generator
     labels, depth : ndarray, (z, y, x)
-        See `synthetic_shapes.draw`.
+        See `shapes.draw`.
 
     Returns
     -------

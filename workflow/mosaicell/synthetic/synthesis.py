@@ -4,8 +4,8 @@ Idea: a network that has seen far more variety than any microscope gives takes a
 one more variation. So everything that differs between images is drawn at random and per volume.
 No real image is involved.
 
-1. `synthetic_shapes`: where nuclei lie, what shape they have, and their labels.
-2. `synthetic_light`: how they shine, and what shines beside them.
+1. `shapes`: where nuclei lie, what shape they have, and their labels.
+2. `light`: how they shine, and what shines beside them.
 3. `microscope`: optics, planes, noise, numbers.
 
 docs/synthetic.md shows them beside real images.
@@ -16,10 +16,10 @@ numpy, scipy and numba on one kind of machine.
 
 import numpy as np
 
-from .geometry import Triple
+from ..geometry import Triple
+from .light import background, nuclear_light
 from .microscope import draw_optics, image_of
-from .synthetic_light import background, nuclear_light
-from .synthetic_shapes import draw, place
+from .shapes import draw, place
 
 
 def synthesise(seed, shape: Triple = (64, 64, 64)) -> tuple[np.ndarray, np.ndarray]:
