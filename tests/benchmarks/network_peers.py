@@ -153,7 +153,8 @@ def stardist(
         # Its search for the best of overlapping instances takes as many threads as this says.
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         command = [STARDIST, script, folder, str(minutes), str(threads)]
-        subprocess.run(command, env=environment, check=True)
+        # What is written to stdout are bars of Keras, for terminals alone.
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     with np.load(labels) as file:
         found = iter([file[f"labels_{i}"] for i in range(len(file.files))])
     test = {

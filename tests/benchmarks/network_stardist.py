@@ -54,6 +54,10 @@ class UntilTime(tf.keras.callbacks.Callback):
         self.model.optimizer.learning_rate.assign(rate)
         self.model.stop_training = done == 1.0
 
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+        spent = (time.monotonic() - self.begin) / 60
+        print(f"StarDist: {self.steps} steps, {spent:.1f} minutes", file=sys.stderr, flush=True)
+
 
 def read(path: Path) -> list[dict]:
     """The arrays `KIND_NUMBER` of a file, by number and kind; images are normalised."""
