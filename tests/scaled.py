@@ -60,6 +60,7 @@ def cells_of(
     diameter: float | str | None,
     threads: int,
     voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    min_size: int = 0,
 ) -> np.ndarray:
     """Labels of an image (z, y, x): with a diameter in units of the voxel size, "auto", or None."""
     like = partial(
@@ -83,4 +84,4 @@ def cells_of(
         window=card["window"],
         threads=threads,
     )
-    return watershed(landscape, **card["top_models"]["watershed"])
+    return watershed(landscape, **card["top_models"]["watershed"], min_size=min_size)

@@ -9,6 +9,7 @@ the fourth is for validation, and the others are trained on.
 
     python dsb2018.py split DATA SHEET       # a sheet for `train.data`
     python dsb2018.py score DATA MODEL       # F1 on the groups held out, each and together
+    python dsb2018.py score DATA MODEL --split validation --min-size 20    # to choose that size
     python dsb2018.py scale DATA MODEL       # the same images at other scales
 
 DATA is a folder with `images/ID.tif`, `labels/ID.tif` and `index.csv` (id, height, width,
@@ -74,10 +75,10 @@ def split(data: Path, sheet: Path) -> None:
     print(index.groupby("split").agg(groups=("group", "nunique"), images=("id", "size")))
 
 
-def score(data: Path, name: str, threads: int) -> None:
-    """Print F1 of each group that was held out."""
+def score(data: Path, name: str, **given) -> None:
+    """Print F1 of each group of a split."""
     counts = []
-    for row, image, truth, find in _held_out(data, name, threads):
+    for row, image, truth, find in _images(data, name, **given):
         true = median_diameter(truth.astype(np.int32))
         for how, diameter in (("as is", None), ("auto", "auto"), ("true", true)):
             cells = find(image, diameter=diameter)
@@ -88,10 +89,10 @@ def score(data: Path, name: str, threads: int) -> None:
     _print(counts.assign(group="all"), ["group"])
 
 
-def scale(data: Path, name: str, threads: int) -> None:
-    """Print F1 of all images that were held out, at other scales."""
+def scale(data: Path, name: str, **given) -> None:
+    """Print F1 of all images of a split, at other scales."""
     counts = []
-    for _, image, truth, find in _held_out(data, name, threads):
+    for _, image, truth, find in _images(data, name, **given):
         for factor in FACTORS:
             seen, seen_truth = rescaled(image, truth, factor)
             for how in (None, "auto"):
@@ -100,12 +101,12 @@ def scale(data: Path, name: str, threads: int) -> None:
     _print(pd.DataFrame(counts, columns=["factor", "diameter", "iou", *KINDS]), ["factor"])
 
 
-def _held_out(data: Path, name: str, threads: int) -> Iterator[tuple]:
-    """The row of the index, the image and the truth of all that is held out; what finds cells."""
+def _images(data: Path, name: str, *, split: str, threads: int, min_size: int) -> Iterator[tuple]:
+    """The row of the index, the image and the truth of all of a split; and what finds cells."""
     network, card = load(name)
     index = grouped(data)
-    find = partial(cells_of, network=network, card=card, threads=threads)
-    for row in index[index["split"] == "held out"].itertuples():
+    find = partial(cells_of, network=network, card=card, threads=threads, min_size=min_size)
+    for row in index[index["split"] == split].itertuples():
         image, truth = (
             tifffile.imread(data / folder / f"{row.id}.tif")[None]
             for folder in ("images", "labels")
@@ -132,10 +133,15 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["split", "score", "scale"])
     parser.add_argument("data", type=Path)
     parser.add_argument("other", help="the sheet to write, or the model")
+    parser.add_argument("--split", choices=sorted(set(SPLITS)), default="held out")
+    parser.add_argument(
+        "--min-size", type=int, default=0, help="smaller cells (pixels) are dropped"
+    )
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     if given.what == "split":
         split(given.data, Path(given.other))
     else:
         do = {"score": score, "scale": scale}[given.what]
-        do(given.data, given.other, given.threads)
+        chosen = {"split": given.split, "min_size": given.min_size, "threads": given.threads}
+        do(given.data, given.other, **chosen)
