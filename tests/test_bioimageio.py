@@ -6,12 +6,14 @@ import socket
 import sys
 from functools import reduce
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
-from mosaicell import model
+from mosaicell import intensity, model
 from networks import lively, zoo_folder
+from running import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +249,23 @@ def test_a_network_of_one_size_has_windows_that_fit(write):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"rdf\.yaml or bioimageio\.yaml in it"):
         model.find(tmp_path)
+
+
+@pytest.mark.usefixtures("offline")
+@torch.inference_mode()
+def test_a_network_made_elsewhere_gives_what_its_makers_say_it_gives():
+    folder = ROOT / "tests/data/zoo"
+    network, card = model.load(folder)
+    with np.load(folder / "test_tensors.npz") as tensors:
+        image, said = tensors["input"], tensors["output"]
+    counts = intensity.histogram(image)
+    known = {"limits": intensity.limits(counts, image.dtype)}
+    known |= intensity.statistics(counts, image.dtype)
+    ends, clip = intensity.limits_and_clip(known, card["normalisation"])
+    core = network.core(torch.from_numpy(intensity.normalise(image, *ends, clip)))
+    inner = slice(card["halo"], -card["halo"])
+    assert said[..., inner, inner].std() > 0.3
+    np.testing.assert_allclose(core, said[..., inner, inner], atol=1e-5)
 
 
 def test_weights_of_a_folder_may_have_any_ending_and_other_files_are_none_of_it(write):
