@@ -35,9 +35,7 @@ def nuclear_light(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarra
     brightness[0] = 0
     chromatin = smooth_noise(rng, labels.shape, rng.uniform(1.0, 3.5))
     rim = np.float32(rng.uniform(-0.5, 0.5))  # above 0: bright rim, as of heterochromatin
-    # The depth at which full brightness is reached. Most people outline where an edge is steepest,
-    # some where the last light is seen.
-    soft = np.float32(rng.uniform(0.02, 0.1) if chance(rng, 0.7) else rng.uniform(0.1, 0.4))
+    soft = np.float32(rng.uniform(0.02, 0.4))  # the depth at which full brightness is reached
     light = _light(labels, depth, brightness, texture, chromatin, rim, soft)
     if chance(rng, 0.6) and n:
         factor = rng.uniform(0, 0.6) if chance(rng, 0.6) else rng.uniform(1.3, 2.5)

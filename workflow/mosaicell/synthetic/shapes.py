@@ -72,7 +72,7 @@ def place(rng: np.random.Generator, shape: Triple, *, axial_blur: float) -> Nucl
     else:
         mean_radius = NOMINAL_DIAMETER / 2 * log_uniform(rng, SMALLEST, LARGEST)
     spread = rng.uniform(0.03, 0.35)
-    stretch_z = np.exp(rng.normal(0, 0.15)) + rng.uniform(0.3, 1.6) * axial_blur / mean_radius
+    stretch_z = np.exp(rng.normal(0, 0.15)) + rng.uniform(0.3, 1.1) * axial_blur / mean_radius
     stretch = np.array([min(stretch_z, 2.2), 1, 1])
     spacing = rng.uniform(0.7, 1.25)  # of two centres, in sums of their radii
     volume = np.prod([n + 2 * mean_radius for n in shape])
