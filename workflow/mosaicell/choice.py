@@ -11,10 +11,11 @@ import numpy as np
 
 from .dataset import LabelledImage
 from .evaluate import match, scores
-from .geometry import Box
+from .geometry import Grid, cube
 from .networks import Network
 from .predict import ONE, channel_of_levels, predict
 from .resample import model_grid
+from .store import SHARD_VOXELS
 from .watershed import watershed
 
 IOUS = (0.5, 0.75)  # F1 is the mean of those at both
@@ -36,26 +37,31 @@ PERSISTENCES = {
 def landscape_of(
     net: Network, picture: LabelledImage, *, nominal_diameter: float, window: int, threads: int
 ) -> np.ndarray:
-    """The landscape of an image on its own voxels, as `predict` gives it, float32 (z, y, x)."""
-    shape = picture.labels.shape
+    """The landscape of an image on its own voxels, float32 (z, y, x).
+
+    On the windows on which the stage `predict` would have it.
+    """
+    shards = Grid(picture.labels.shape, cube(picture.labels.shape, SHARD_VOXELS))
     grid = model_grid(
-        shard=shape,
+        shard=shards.tile,
         scale=picture.scale(nominal_diameter),
         window=window,
         stride=net.stride,
         dimensions=net.dimensions,
     )
-    device = next(net.parameters()).device
-    values = predict(
-        0,
-        Box((0, 0, 0), shape),
-        channel=channel_of_levels(picture.levels, grid.scale),
-        grid=grid,
-        network=net,
-        device=device,
-        threads=threads,
-    )
-    return values.astype(np.float32) / ONE
+    landscape = np.empty(shards.shape, np.float32)
+    for shard in shards:
+        values = predict(
+            0,
+            shard,
+            channel=channel_of_levels(picture.levels, grid.scale),
+            grid=grid,
+            network=net,
+            device=next(net.parameters()).device,
+            threads=threads,
+        )
+        landscape[shard.slices] = values.astype(np.float32) / ONE
+    return landscape
 
 
 def scores_of(
