@@ -237,7 +237,9 @@ def test_no_job_runs_more_threads_than_it_was_given(watched):
     for script, samples in used.items():
         given = peaks[script.split(".")[1]][0]
         for begin, _, spent in samples:
-            later = [(end, more) for before, end, more in samples if before >= begin + 1]
+            # On a busy virtual machine the time that a process has used is told up to half a
+            # second late: over a second one thread may then look like one and a half.
+            later = [(end, more) for before, end, more in samples if before >= begin + 3]
             if later:
                 end, more = later[0]
                 assert (more - spent) / (end - begin) < given + 0.25, script
