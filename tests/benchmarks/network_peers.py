@@ -181,12 +181,13 @@ def table(scores: dict[str, dict], names: list[tuple[str, str]]) -> str:
     """Rows of methods under a title for each data set."""
     columns = [f"{kind}_{iou}" for kind in ("f1", "ap") for iou in IOUS] + ["seg"]
     head = [f"{kind} {iou}" for kind in ("F1", "AP") for iou in IOUS] + ["SEG"]
-    lines = [f"| | minutes | {' | '.join(head)} |", f"|{'---|' * (len(head) + 2)}"]
+    lines = [f"| | minutes | steps | {' | '.join(head)} |", f"|{'---|' * (len(head) + 3)}"]
     for name, title in names:
-        lines.append(f"| **{title}** |{' |' * (len(head) + 1)}")
+        lines.append(f"| **{title}** |{' |' * (len(head) + 2)}")
         for method, said in scores.items():
             values = [f"{said['scores'][name][column]:.2f}" for column in columns]
-            lines.append(f"| {method} | {said['minutes']:.1f} | {' | '.join(values)} |")
+            spent = f"{said['minutes']:.1f} | {said['steps']}"
+            lines.append(f"| {method} | {spent} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 
