@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
 from mosaicell import choice
 from mosaicell.choice import IOUS, choose, landscape_of, look, scores_of
 from mosaicell.distance import normalised_distance
+from mosaicell.geometry import Box, cube
 from mosaicell.networks import NETWORKS
+from mosaicell.predict import ONE, channel_of_levels, predict
+from mosaicell.resample import model_grid
 from test_networks import random_network
 from test_volumes import picture
 
@@ -25,6 +29,24 @@ def test_a_validation_image_is_predicted_on_its_own_voxels_at_any_scale(dimensio
         assert one.shape == picture(1, dimensions).labels.shape
         assert 0 <= one.min() < one.max() <= 1
         np.testing.assert_array_equal(one, two)
+
+
+def test_an_image_of_many_shards_is_predicted_as_on_their_grid_in_one(monkeypatch):
+    monkeypatch.setattr(choice, "SHARD_VOXELS", 16**3)
+    net, image = random_network("distance", 3), picture(1)
+    found = landscape_of(net, image, nominal_diameter=9.0, window=8, threads=2)
+    shard = cube(found.shape, 16**3)
+    assert any(n > edge for n, edge in zip(found.shape, shard, strict=True))
+    grid = model_grid(shard=shard, scale=image.scale(9.0), window=8, stride=net.stride)
+    whole = predict(
+        0,
+        Box((0, 0, 0), found.shape),
+        channel=channel_of_levels(image.levels, grid.scale),
+        grid=grid,
+        network=net,
+        device=torch.device("cpu"),
+    )
+    np.testing.assert_array_equal(found, whole.astype(np.float32) / ONE)
 
 
 @pytest.mark.parametrize("top_model", choice.LOOK)
