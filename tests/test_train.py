@@ -56,7 +56,7 @@ def run(out, **settings):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(volumes, "HELD_OUT_EDGE", 28)
+    monkeypatch.setattr(volumes, "SYNTHETIC_EDGE", 28)
     monkeypatch.setattr(train, "N_VALIDATION", 1)
     monkeypatch.setattr(train, "N_CHOICE", 1)
     for top_model in choice.LOOK:
@@ -258,8 +258,6 @@ def test_a_start_from_a_model_of_another_kind_is_refused(tmp_path, other):
     [
         ({"edge": 18}, "train.edge is 18, and train.channels has 3 levels; allowed is a multiple"),
         ({"window": 34}, "train.window is 34"),
-        ({"nominal_diameter": 20.0}, "nominal_diameter is 20.0, and synthetic nuclei"),
-        (on_labelled(3) | {"synthetic_share": 0.1}, "nominal_diameter is 9.0, and synthetic"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_the_first_step(tmp_path, other, said):

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mosaicell import intensity
 from mosaicell.classes import BACKGROUND, BORDER, CELL
-from mosaicell.dataset import labelled
-from mosaicell.resample import positions
-from mosaicell.volumes import TrainingVolumes, _as_of_a_larger_image, _mirrored
+from mosaicell.dataset import labelled, median_diameter
+from mosaicell.synthetic.shapes import NOMINAL_DIAMETER
+from mosaicell.volumes import TrainingVolumes, held_out
 from phantoms import landscape_of, packed_cells
 
 BOTH = ("distance", "classes")
@@ -100,26 +99,18 @@ def test_a_rim_lifts_the_target_inside_of_cells_alone():
         )
 
 
-def test_volumes_are_dimmed_as_parts_of_larger_images_and_keep_to_the_normalised_range():
-    image = np.linspace(0, intensity.BRIGHTEST, 50, dtype=np.float32).reshape(2, 5, 5)
-    seen = [_as_of_a_larger_image(np.random.default_rng(i), image) for i in range(60)]
-    assert any(np.array_equal(other, image) for other in seen)
-    assert min(other.max() for other in seen) < 0.4 * intensity.BRIGHTEST
-    assert max(other.max() for other in seen) == np.float32(intensity.BRIGHTEST)
-    assert all(other.dtype == np.float32 and other.min() >= 0 for other in seen)
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_synthetic_cells_are_brought_to_the_models_diameter_as_those_of_an_image_are(dimensions):
+    for kind in range(6):
+        (found,) = held_out(kind, 1, dimensions=dimensions)
+        if found.labels.any():
+            assert found.diameter == median_diameter(found.labels)
+            across = found.diameter * found.scale(15.0)[2]
+            assert across == pytest.approx(15)
 
 
-@pytest.mark.parametrize("shape", [(16, 16, 16), (1, 16, 16)], ids=str)
-def test_an_image_that_ends_goes_on_as_predict_reads_it(shape):
-    there = np.arange(np.prod(shape)).reshape(1, *shape)
-    ended = 0
-    for seed in range(40):
-        seen = _mirrored(np.random.default_rng(seed), there)
-        assert seen.shape == there.shape
-        for axis in (1, 2, 3):
-            line = np.moveaxis(seen, axis, 0)[:, 0, 0, 0]
-            n = int(np.argmax(line)) + 1
-            ended += n < line.size
-            beyond = positions(0, line.size, 1.0, n)
-            assert np.array_equal(line, line[beyond.lower])
-    assert 0 < ended < 40 * 3
+def test_a_synthetic_volume_without_nuclei_has_a_diameter_too(monkeypatch):
+    empty = np.zeros((8, 8, 8), np.uint16), np.zeros((8, 8, 8), np.int32)
+    monkeypatch.setattr("mosaicell.volumes.synthesise", lambda *_: empty)
+    assert held_out(0, 1, dimensions=3)[0].diameter == NOMINAL_DIAMETER
+    assert not volumes(share=1.0)[0]["distance"].any()

@@ -38,9 +38,8 @@ from .dataset import LabelledImage
 from .loss import loss_of
 from .networks import NETWORKS, Network, giving
 from .progress import Progress
-from .synthetic.shapes import NOMINAL_DIAMETER
 from .unet import NORMALISATION
-from .volumes import CHOICE, HELD_OUT_EDGE, VALIDATION, TrainingVolumes, held_out
+from .volumes import CHOICE, SYNTHETIC_EDGE, VALIDATION, TrainingVolumes, held_out
 
 N_VALIDATION, N_CHOICE = 8, 32  # synthetic volumes
 # Share of the steps after which batch normalisation keeps its constants: a batch is so small that
@@ -98,15 +97,7 @@ def _say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
-def _check(
-    *,
-    training: list[LabelledImage],
-    synthetic_share: float,
-    nominal_diameter: float,
-    channels: tuple[int, ...],
-    edge: int,
-    window: int,
-) -> None:
+def _check(*, channels: tuple[int, ...], edge: int, window: int) -> None:
     """Refuse what would fail after hours (ValueError)."""
     stride = 2 ** (len(channels) - 1)
     for name, value in (("edge", edge), ("window", window)):
@@ -115,12 +106,6 @@ def _check(
                 f"train.{name} is {value}, and train.channels has {len(channels)} levels; allowed "
                 f"is a multiple of {stride}: choose another {name} or fewer levels"
             )
-    if nominal_diameter != NOMINAL_DIAMETER and (synthetic_share > 0 or not training):
-        raise ValueError(
-            f"train.nominal_diameter is {nominal_diameter}, and synthetic nuclei are trained on; "
-            f"allowed is {NOMINAL_DIAMETER:g}, which these have: set it, or give data and set "
-            "train.synthetic_share to 0"
-        )
 
 
 def train(
@@ -214,14 +199,7 @@ def train(
     -----
     I. Loshchilov, F. Hutter: Decoupled weight decay regularization (2019), arXiv 1711.05101.
     """
-    _check(
-        training=training,
-        synthetic_share=synthetic_share,
-        nominal_diameter=nominal_diameter,
-        channels=channels,
-        edge=edge,
-        window=window,
-    )
+    _check(channels=channels, edge=edge, window=window)
     channels = list(channels)
     of_network = {"task": task, "dimensions": dimensions, "channels": channels}
     of_network |= {"nominal_diameter": nominal_diameter, "rim": rim}
@@ -386,7 +364,7 @@ def train(
                 f"{len(validation)} images of the split validation, not trained on, but by which "
                 "weights, threshold and persistence were chosen"
                 if validation
-                else f"{N_CHOICE} synthetic images of edge {HELD_OUT_EDGE}, not trained on, but "
+                else f"{N_CHOICE} synthetic images of edge {SYNTHETIC_EDGE}, not trained on, but "
                 "by which threshold and persistence were chosen"
             ),
             **scores,

@@ -1,8 +1,9 @@
 """Volumes that a network is trained on, without end, and synthetic images to judge it by.
 
 Idea: volume number i follows from the seed of the training and from i alone, so neither the number
-of workers nor an interruption changes it. It is a changed crop of a labelled image (`augment`), or
-a volume of `synthesis`, turned, and normalised by its own histogram as a real image would be.
+of workers nor an interruption changes it. It is a changed crop (`augment`) of a labelled image or
+of a volume of `synthesis`, which is normalised and brought to the model's scale as a real image is:
+a network then meets synthetic cells as it will meet real ones.
 
 Limits: a synthetic volume ends at its border: what would touch it there from outside is not known
 to its targets.
@@ -13,55 +14,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from . import intensity
 from .augment import augmented
-from .classes import classes_of
 from .dataset import LabelledImage, labelled
-from .distance import normalised_distance
 from .synthetic.shapes import MAX_RADIUS, NOMINAL_DIAMETER
 from .synthetic.synthesis import synthesise
 
-HELD_OUT_EDGE = 64  # voxels, of a synthetic volume that is not trained on
+SYNTHETIC_EDGE = 64  # voxels, of a synthetic volume; that of a crop if it is larger
 TRAINING, VALIDATION, CHOICE = 0, 1, 2  # the first number of a volume's seed: never shared
-MIRRORED = 0.25  # share of the synthetic volumes, per axis, in which the image ends
-TARGETS = {"distance": normalised_distance, "classes": classes_of}
 
 
-def _normalised(image: np.ndarray) -> np.ndarray:
-    low, high = intensity.limits(intensity.histogram(image), image.dtype)
-    return intensity.normalise(image, low, high)
-
-
-def _synthetic(seed, edge: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image and labels of a cube; in 2D of the middle plane of a slab, (1, y, x)."""
+def _synthetic(seed, *, edge: int, dimensions: int) -> LabelledImage:
+    """A cube of synthetic nuclei; in 2D the middle plane of a slab."""
     if dimensions == 3:
-        return synthesise(seed, (edge,) * 3)
-    half = round(MAX_RADIUS)
-    image, labels = synthesise(seed, (2 * half + 1, edge, edge))
-    return image[half : half + 1], labels[half : half + 1]
-
-
-def _as_of_a_larger_image(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """A normalised volume as it would be in an image that has brighter and darker places, too."""
-    if rng.random() < 0.5:
-        image = image * np.float32(np.exp(rng.uniform(np.log(0.3), 0.2)))
-    if rng.random() < 0.3:
-        image = image + np.float32(rng.uniform(0, 0.2))
-    return np.minimum(image, np.float32(intensity.BRIGHTEST))
-
-
-def _mirrored(rng: np.random.Generator, volumes: np.ndarray) -> np.ndarray:
-    """Let the image end inside of the volume, (n, z, y, x), as `predict` goes on beyond its ends.
-
-    A nucleus that the image cuts is seen with its mirror image, which no other volume shows.
-    """
-    for axis in (1, 2, 3):
-        n = volumes.shape[axis]
-        if n > 1 and rng.random() < MIRRORED:
-            at = n - int(rng.integers(1, n // 2))  # voxels of the image along this axis
-            there = np.r_[:at, at - 2 : 2 * at - n - 2 : -1]
-            volumes = volumes.take(there, axis)
-    return volumes
+        image, labels = synthesise(seed, (edge,) * 3)
+    else:
+        half = round(MAX_RADIUS)
+        image, labels = synthesise(seed, (2 * half + 1, edge, edge))
+        image, labels = image[half : half + 1], labels[half : half + 1]
+    # Where no nucleus lies, there is none to measure.
+    diameter = None if labels.any() else NOMINAL_DIAMETER
+    return labelled(image, labels, dimensions=dimensions, diameter=diameter)
 
 
 class TrainingVolumes(Dataset):
@@ -112,20 +84,20 @@ class TrainingVolumes(Dataset):
         seed = (TRAINING, self.seed, self.first + index)
         rng = np.random.default_rng((*seed, 2))
         if self.images and rng.random() >= self.synthetic_share:
-            shape = (1,) * (3 - self.dimensions) + (self.edge,) * self.dimensions
             picture = self.images[rng.integers(len(self.images))]
-            volumes = np.stack(
-                augmented(
-                    picture,
-                    seed=(*seed, 3),
-                    shape=shape,
-                    nominal_diameter=self.nominal_diameter,
-                    targets=self.targets,
-                )
-            )
         else:
-            volumes = self._turned(seed)
-        tensors = torch.from_numpy(volumes.copy())  # flipped, it may have negative strides
+            edge = max(self.edge, SYNTHETIC_EDGE)
+            picture = _synthetic(seed, edge=edge, dimensions=self.dimensions)
+        volumes = np.stack(
+            augmented(
+                picture,
+                seed=(*seed, 3),
+                shape=(1,) * (3 - self.dimensions) + (self.edge,) * self.dimensions,
+                nominal_diameter=self.nominal_diameter,
+                targets=self.targets,
+            )
+        )
+        tensors = torch.from_numpy(volumes)
         tensors = tensors.reshape(len(volumes), 1, *volumes.shape[-self.dimensions :])
         volume = dict(zip(("image", *self.targets), tensors, strict=True))
         if "distance" in volume:
@@ -133,24 +105,7 @@ class TrainingVolumes(Dataset):
             volume["distance"] = torch.where(distance > 0, self.rim + (1 - self.rim) * distance, 0)
         return volume
 
-    def _turned(self, seed) -> np.ndarray:
-        """A synthetic image and targets, (n, z, y, x). Blur is strongest along z: it stays z."""
-        image, labels = _synthetic(seed, self.edge, self.dimensions)
-        targets = [TARGETS[name](labels).astype(np.float32) for name in self.targets]
-        rng = np.random.default_rng((*seed, 1))
-        image = _as_of_a_larger_image(rng, _normalised(image))
-        volumes = _mirrored(rng, np.stack([image, *targets]))
-        volumes = np.rot90(volumes, rng.integers(4), axes=(2, 3))
-        return np.flip(volumes, 1 + np.flatnonzero(rng.random(3) < 0.5))
-
 
 def held_out(kind: int, n: int, *, dimensions: int) -> list[LabelledImage]:
     """Synthetic images that no training sees, whatever its seed."""
-    return [
-        labelled(
-            *_synthetic((kind, i), HELD_OUT_EDGE, dimensions),
-            dimensions=dimensions,
-            diameter=NOMINAL_DIAMETER,
-        )
-        for i in range(n)
-    ]
+    return [_synthetic((kind, i), edge=SYNTHETIC_EDGE, dimensions=dimensions) for i in range(n)]
