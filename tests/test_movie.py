@@ -220,7 +220,8 @@ def test_a_predicted_movie_is_byte_identical_for_any_tiles_and_jobs(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         row = {"sample": "a", "image": tmp_path / "a.tif"}
-        run(folder, configured(folder, row, tile=tile, jobs=jobs))
+        predict = {"diameter": {"voxel": 12}}
+        run(folder, configured(folder, row, tile=tile, jobs=jobs, predict=predict))
         results.append(products(folder, "a"))
     assert results[0] == results[1]
     work = tmp_path / "whole/results/work/a"

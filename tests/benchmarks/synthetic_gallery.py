@@ -41,7 +41,8 @@ TEXT = """# Synthetic nuclei
 
 `nuclei-3d` was trained on volumes like these and on no real image. A volume is drawn at random,
 from shapes to camera: `shapes.py`, `light.py` and `microscope.py` in
-`workflow/mosaicell/synthetic/`. This page is made by `make docs/synthetic.md`.
+`workflow/mosaicell/synthetic/`. In training each is then brought to the model's scale and changed
+once more, as labelled images are (`augment.py`). This page is made by `make docs/synthetic.md`.
 
 ## The first volumes, as they come
 
