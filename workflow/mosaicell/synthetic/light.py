@@ -2,7 +2,8 @@
 
 1. Nuclei: brightness that differs between them and may rise or fall towards the rim, chromatin,
    nucleoli or bright spots.
-2. Background: a level, cytoplasm around nuclei, haze, grains, sheets, fibres, specks; and the end
+2. Faint bodies: remains of cells, polar bodies, what a stain hardly reached. People leave them out.
+3. Background: a level, cytoplasm around nuclei, haze, grains, sheets, fibres, specks; and the end
    of the sample.
 
 Limits: units are arbitrary; a nucleus of average brightness is about 1.
@@ -15,9 +16,13 @@ from scipy import ndimage
 from ..fields import smooth_noise
 from .shapes import chance, log_uniform
 
+FAINTEST = 0.3  # of the nuclei that people outline; of the median brightness
 
-def nuclear_light(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Light of the nuclei.
+
+def nuclear_light(
+    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Light of the nuclei, and which of them are bright enough to be outlined.
 
     Parameters
     ----------
@@ -27,10 +32,16 @@ def nuclear_light(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarra
 
     Returns
     -------
-    ndarray of float32, (z, y, x)
+    light : ndarray of float32, (z, y, x)
+    is_seen : ndarray of bool, (n + 1,)
+        By label.
     """
     n = int(labels.max())
     brightness = np.exp(rng.normal(0, rng.uniform(0, 0.7), n + 1)).astype(np.float32)
+    if chance(rng, 0.5):
+        faint = rng.random(n + 1) < rng.uniform(0, 0.2)
+        brightness[faint] = rng.uniform(0.06, FAINTEST) * np.median(brightness)
+    is_seen = brightness >= FAINTEST * np.median(brightness)
     texture = rng.uniform(0, 0.7) * np.exp(rng.normal(0, 0.3, n + 1)).astype(np.float32)
     brightness[0] = 0
     chromatin = smooth_noise(rng, labels.shape, rng.uniform(1.0, 3.5))
@@ -40,7 +51,7 @@ def nuclear_light(rng: np.random.Generator, labels: np.ndarray, depth: np.ndarra
     if chance(rng, 0.6) and n:
         factor = rng.uniform(0, 0.6) if chance(rng, 0.6) else rng.uniform(1.3, 2.5)
         _add_nucleoli(rng, light, labels, factor=factor)
-    return light
+    return light, is_seen
 
 
 @njit(nogil=True, cache=True)

@@ -23,8 +23,7 @@ from .shapes import chance, log_uniform
 class Optics:
     """What is drawn before the sample, as it decides how long along z things look."""
 
-    blur_z: float  # deviation of the point spread function, voxels
-    blur_yx: float
+    blur: np.ndarray  # (3,) deviation of the point spread function along z, y, x, voxels
     glow: float  # share of the light in its wide tails
 
 
@@ -33,7 +32,7 @@ def draw_optics(rng: np.random.Generator) -> Optics:
     blur_yx = rng.uniform(0.2, 1.3)
     longer = rng.uniform(1, 3) if chance(rng, 0.7) else rng.uniform(3, 6)
     glow = rng.uniform(0, 0.4) if chance(rng, 0.6) else 0.0
-    return Optics(min(blur_yx * longer, 4.0), blur_yx, glow)
+    return Optics(np.array([min(blur_yx * longer, 5.0), blur_yx, blur_yx]), glow)
 
 
 def image_of(rng: np.random.Generator, light: np.ndarray, optics: Optics) -> np.ndarray:
@@ -73,10 +72,9 @@ def _through_optics(rng: np.random.Generator, light: np.ndarray, optics: Optics)
     light = light * np.exp(np.float32(-rng.uniform(0, 1.0)) * depth)[:, None, None]
     shading = smooth_noise(rng, light.shape, rng.uniform(20, 60))
     light *= np.exp(np.float32(rng.uniform(0, 0.3)) * shading)
-    blur = np.array([optics.blur_z, optics.blur_yx, optics.blur_yx])
-    light = ndimage.gaussian_filter(light, blur, truncate=2.5)
+    light = ndimage.gaussian_filter(light, optics.blur, truncate=2.5)
     if optics.glow:
-        tails = ndimage.gaussian_filter(light, 3 * blur, truncate=2)
+        tails = ndimage.gaussian_filter(light, 3 * optics.blur, truncate=2)
         light = np.float32(1 - optics.glow) * light + np.float32(optics.glow) * tails
     return light
 

@@ -1,9 +1,11 @@
 """Where synthetic nuclei lie and what shape they have: from sparse to so dense that no gap is left.
 
 1. Place: centres and radii of ellipsoids, one after the other, each where those before leave room.
-2. Draw: each ellipsoid is dented by smooth noise; where several overlap, a voxel belongs to the
+2. Outline: people outline what they see, so an outline is its nucleus, grown along each axis by
+   some of the microscope's blur.
+3. Draw: each outline is dented by smooth noise; where several overlap, a voxel belongs to the
    one it lies deepest in, so that neighbours touch in a smooth face.
-3. Tidy: competition may cut a nucleus in pieces, of which the largest stays.
+4. Tidy: competition may cut a nucleus in pieces, of which the largest stays.
 
 Limits: voxels are roughly isotropic; most nuclei measure about 12 of them, the smallest 5 and the
 largest 30.
@@ -21,17 +23,19 @@ from ..geometry import Triple
 NOMINAL_DIAMETER = 12.0  # voxels
 SMALLEST, LARGEST = 0.4, 2.5  # typical nucleus of a volume, in nominal diameters
 MIN_RADIUS, MAX_RADIUS = 2.2, 16.0  # voxels
+MOST_STRETCH = 2.5  # of an outline along an axis
 MIN_VOXELS = 20  # smaller pieces of nuclei are not labelled, and not drawn either
 DEEPEST_DENT = 2.2  # deviations of the noise
 
 
 @dataclass(frozen=True)
 class Nuclei:
-    """The ellipsoids of a volume: one row each."""
+    """The ellipsoids of a volume: one row each, and for all of them how far outlines go."""
 
     centres: np.ndarray  # (n, 3) voxels, may lie outside of the volume
     radii: np.ndarray  # (n,) voxels, of a sphere of the same volume
-    to_unit: np.ndarray  # (n, 3, 3) brings voxels from the centre into the unit sphere
+    to_unit: np.ndarray  # (n, 3, 3) brings voxels from the centre into the outline's unit sphere
+    growth: np.ndarray  # (3,) outline over nucleus, along z, y, x
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -56,7 +60,7 @@ def _rotations(rng: np.random.Generator, n: int) -> np.ndarray:
     ).transpose(2, 0, 1)
 
 
-def place(rng: np.random.Generator, shape: Triple, *, axial_blur: float) -> Nuclei:
+def place(rng: np.random.Generator, shape: Triple, *, blur: np.ndarray) -> Nuclei:
     """Centres, sizes and orientations.
 
     Parameters
@@ -64,16 +68,16 @@ def place(rng: np.random.Generator, shape: Triple, *, axial_blur: float) -> Nucl
     rng : Generator
     shape : tuple of int
         (z, y, x) voxels.
-    axial_blur : float
-        Of the microscope, voxels. People outline what they see: with it nuclei are long along z.
+    blur : ndarray of float, (3,)
+        Deviation of the microscope's blur along z, y, x, voxels.
     """
     if chance(rng, 0.65):
         mean_radius = NOMINAL_DIAMETER / 2 * np.exp(rng.normal(0, 0.2))
     else:
         mean_radius = NOMINAL_DIAMETER / 2 * log_uniform(rng, SMALLEST, LARGEST)
     spread = rng.uniform(0.03, 0.35)
-    stretch_z = np.exp(rng.normal(0, 0.15)) + rng.uniform(0.3, 1.1) * axial_blur / mean_radius
-    stretch = np.array([min(stretch_z, 2.2), 1, 1])
+    growth = np.minimum(1 + rng.uniform(0, 1.3) * blur / mean_radius, MOST_STRETCH)
+    stretch = growth * [np.exp(rng.normal(0, 0.15)), 1, 1]
     spacing = rng.uniform(0.7, 1.25)  # of two centres, in sums of their radii
     volume = np.prod([n + 2 * mean_radius for n in shape])
     tries = int(log_uniform(rng, 0.3, 20) * volume / (2 * mean_radius) ** 3) + 3
@@ -97,7 +101,7 @@ def place(rng: np.random.Generator, shape: Triple, *, axial_blur: float) -> Nucl
     axes = np.exp(rng.normal(0, rng.uniform(0, 0.25), (len(radii), 3)))
     axes *= (radii / np.cbrt(axes.prod(1)))[:, None]
     to_unit = _rotations(rng, len(radii)) / axes[:, :, None] / stretch
-    return Nuclei(centres, radii, to_unit)
+    return Nuclei(centres, radii, to_unit, growth)
 
 
 @njit(nogil=True, cache=True)
@@ -124,7 +128,7 @@ def _with_room(centres, radii, wanted, spacing):
 
 
 def draw(rng: np.random.Generator, nuclei: Nuclei, shape: Triple) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and how deep each voxel lies: 0 at a nucleus's surface, about 1 at its centre.
+    """Labels, and how deep each voxel lies in its nucleus: 1 at the centre, 0 at its surface.
 
     Parameters
     ----------
@@ -137,6 +141,7 @@ def draw(rng: np.random.Generator, nuclei: Nuclei, shape: Triple) -> tuple[np.nd
     -------
     labels : ndarray of int32, (z, y, x)
     depth : ndarray of float32, (z, y, x)
+        0 also where only an outline goes.
     """
     dent = rng.uniform(0, 0.18)
     scale = rng.uniform(0.3, 0.9) * 2 * np.median(nuclei.radii)
@@ -148,48 +153,56 @@ def draw(rng: np.random.Generator, nuclei: Nuclei, shape: Triple) -> tuple[np.nd
     reach = np.linalg.norm(np.linalg.inv(nuclei.to_unit), axis=2) * (1 + DEEPEST_DENT * dent)
     start = np.maximum(0, np.floor(nuclei.centres - reach)).astype(np.int64)
     stop = np.minimum(shape, np.ceil(nuclei.centres + reach) + 1).astype(np.int64)
-    labels, first, second = _deepest(
+    labels, first, second, surface = _deepest(
         nuclei.centres.astype(np.float32),
         nuclei.to_unit.astype(np.float32),
+        nuclei.growth.astype(np.float32),
         noise.astype(np.float32),
         start,
         stop,
         shifts,
         shape,
     )
-    depth = np.minimum(-first, (second - first) / 2)
+    to_neighbour = (second - first) / 2
     # Most touching nuclei touch; in some volumes a dark gap is left between them.
     gap = rng.uniform(0, 0.12) if chance(rng, 0.4) else 0.0
-    labels[depth <= gap] = 0
+    labels[np.minimum(-first, to_neighbour) <= gap] = 0
     labels = _largest_pieces(labels)
+    depth = np.maximum(np.minimum(-surface, to_neighbour), np.float32(0))
     return labels, np.where(labels > 0, depth, np.float32(0))
 
 
 @njit(nogil=True, cache=True)
-def _deepest(centres, to_unit, noise, start, stop, shifts, shape):
-    """Labels, and depth (negative inside) in the deepest nucleus of a voxel and in the next."""
+def _deepest(centres, to_unit, growth, noise, start, stop, shifts, shape):
+    """Labels, depth (negative inside) in the deepest outline of a voxel and in the next, and in
+    the nucleus of the deepest.
+    """
     labels = np.zeros(shape, np.int32)
     first = np.zeros(shape, np.float32)
     second = np.zeros(shape, np.float32)
+    surface = np.zeros(shape, np.float32)
     for i in range(len(centres)):
         m = to_unit[i]
         for z in range(start[i, 0], stop[i, 0]):
             for y in range(start[i, 1], stop[i, 1]):
                 for x in range(start[i, 2], stop[i, 2]):
                     away = z - centres[i, 0], y - centres[i, 1], x - centres[i, 2]
-                    square = np.float32(0)
+                    outline = nucleus = np.float32(0)
                     for row in range(3):
-                        u = m[row, 0] * away[0] + m[row, 1] * away[1] + m[row, 2] * away[2]
-                        square += np.float32(u * u)
-                    depth = np.sqrt(square) - np.float32(1)
-                    depth += noise[z + shifts[i, 0], y + shifts[i, 1], x + shifts[i, 2]]
+                        u = m[row, 0] * away[0], m[row, 1] * away[1], m[row, 2] * away[2]
+                        outline += np.float32((u[0] + u[1] + u[2]) ** 2)
+                        u = u[0] * growth[0], u[1] * growth[1], u[2] * growth[2]
+                        nucleus += np.float32((u[0] + u[1] + u[2]) ** 2)
+                    dent = noise[z + shifts[i, 0], y + shifts[i, 1], x + shifts[i, 2]]
+                    depth = np.sqrt(outline) - np.float32(1) + dent
                     if depth < first[z, y, x]:
                         second[z, y, x] = first[z, y, x]
                         first[z, y, x] = depth
+                        surface[z, y, x] = np.sqrt(nucleus) - np.float32(1) + dent
                         labels[z, y, x] = i + 1
                     elif depth < second[z, y, x]:
                         second[z, y, x] = depth
-    return labels, first, second
+    return labels, first, second, surface
 
 
 def _largest_pieces(labels: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ numpy, scipy and numba on one kind of machine.
 """
 
 import numpy as np
+from skimage.segmentation import relabel_sequential
 
 from ..geometry import Triple
 from .light import background, nuclear_light
@@ -46,9 +47,10 @@ def synthesise(seed, shape: Triple = (64, 64, 64)) -> tuple[np.ndarray, np.ndarr
     """
     rng = np.random.default_rng(seed)
     optics = draw_optics(rng)
-    nuclei = place(rng, shape, axial_blur=optics.blur_z)
+    nuclei = place(rng, shape, blur=optics.blur)
     labels, depth = draw(rng, nuclei, shape)
-    inside = labels > 0
-    light = nuclear_light(rng, labels, depth)
+    inside = depth > 0
+    light, is_seen = nuclear_light(rng, labels, depth)
     light += background(rng, inside.astype(np.float32)) * np.where(inside, np.float32(0.5), 1)
-    return image_of(rng, light, optics), labels
+    outlined, _, _ = relabel_sequential(np.where(is_seen[labels], labels, 0))
+    return image_of(rng, light, optics), outlined.astype(np.int32, copy=False)
