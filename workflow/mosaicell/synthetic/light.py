@@ -38,8 +38,8 @@ def nuclear_light(
     """
     n = int(labels.max())
     brightness = np.exp(rng.normal(0, rng.uniform(0, 0.7), n + 1)).astype(np.float32)
-    if chance(rng, 0.5):
-        faint = rng.random(n + 1) < rng.uniform(0, 0.2)
+    if chance(rng, 0.7):
+        faint = rng.random(n + 1) < rng.uniform(0, 0.35)
         brightness[faint] = rng.uniform(0.06, FAINTEST) * np.median(brightness)
     is_seen = brightness >= FAINTEST * np.median(brightness)
     texture = rng.uniform(0, 0.7) * np.exp(rng.normal(0, 0.3, n + 1)).astype(np.float32)
