@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.measure import label as connected_components
 
-from mosaicell.synthetic.shapes import MAX_RADIUS, MIN_VOXELS, NOMINAL_DIAMETER, place
+from mosaicell.synthetic.light import nuclear_light
+from mosaicell.synthetic.shapes import (
+    MAX_RADIUS,
+    MIN_VOXELS,
+    NOMINAL_DIAMETER,
+    Nuclei,
+    draw,
+    place,
+)
 from mosaicell.synthetic.synthesis import synthesise
 
 
@@ -46,8 +55,11 @@ def test_volumes_range_from_sparse_to_packed_and_from_clear_to_hidden():
     assert np.median(contrast) > 0.5
 
 
-def placed(seed, axial_blur=0.5):
-    return place(np.random.default_rng(seed), (48, 48, 48), axial_blur=axial_blur)
+SHARP, LONG = np.array([0.5, 0.5, 0.5]), np.array([4.0, 0.5, 0.5])  # blurs
+
+
+def placed(seed, blur=SHARP):
+    return place(np.random.default_rng(seed), (48, 48, 48), blur=blur)
 
 
 def test_nuclei_are_from_0_4_to_2_5_times_the_nominal_size_and_mostly_of_it():
@@ -68,13 +80,42 @@ def test_some_volumes_are_filled_and_their_nuclei_touch():
     assert max(touching) > 0.05
 
 
-def test_with_a_long_blur_nuclei_are_outlined_longer():
-    def stretch(axial_blur):
-        of_volumes = []
+def test_outlines_go_as_far_beyond_a_nucleus_as_the_blur_is_long():
+    def lengths(blur):
+        """Of outlines and of nuclei, over their widths: means of many volumes."""
+        outlines, nuclei = [], []
         for seed in range(30):
-            half_widths = np.linalg.norm(np.linalg.inv(placed(seed, axial_blur).to_unit), axis=2)
-            of_volumes.append(np.mean(half_widths[:, 0] / half_widths[:, 2]))
-        return np.mean(of_volumes)
+            found = placed(seed, blur)
+            widths = np.linalg.norm(np.linalg.inv(found.to_unit), axis=2)
+            outlines.append(np.mean(widths[:, 0] / widths[:, 2]))
+            widths /= found.growth
+            nuclei.append(np.mean(widths[:, 0] / widths[:, 2]))
+        return np.mean(outlines), np.mean(nuclei)
 
-    assert stretch(0.0) == pytest.approx(1, abs=0.1)
-    assert stretch(4.0) > 1.3
+    assert lengths(SHARP) == pytest.approx((1, 1), abs=0.1)
+    assert lengths(LONG) == pytest.approx((1.4, 1), abs=0.1)
+
+
+def test_light_comes_from_the_nucleus_in_its_outline():
+    sphere = np.diag([1 / 12, 1 / 8, 1 / 8])[None]
+    one = Nuclei(np.full((1, 3), 20.0), np.array([8.0]), sphere, np.array([1.5, 1.0, 1.0]))
+    labels, depth = draw(np.random.default_rng(1), one, (40, 40, 40))
+    light, _ = nuclear_light(np.random.default_rng(1), labels, depth)
+    spans = [np.ptp(np.flatnonzero(a[:, 20, 20])) for a in (labels, depth, light)]
+    assert spans[0] > 1.3 * spans[1]
+    assert spans[1] == spans[2]
+
+
+def test_bodies_much_fainter_than_the_nuclei_are_left_out():
+    shares = []
+    for seed in range(40):
+        labels = np.repeat(np.arange(30, dtype=np.int32), 9).reshape(1, 30, 9)
+        light, is_seen = nuclear_light(
+            np.random.default_rng(seed), labels, np.where(labels > 0, np.float32(1), 0)
+        )
+        of_body = ndimage.mean(light, labels, np.arange(1, 30))
+        shares.append(1 - is_seen[1:].mean())
+        if 0 < shares[-1] < 1:
+            assert of_body[~is_seen[1:]].mean() < 0.5 * of_body[is_seen[1:]].mean()
+    assert min(shares) == 0
+    assert 0.2 < max(shares) < 0.6

@@ -16,7 +16,7 @@ from scipy import ndimage
 from ..fields import smooth_noise
 from .shapes import chance, log_uniform
 
-FAINTEST = 0.3  # of the nuclei that people outline; of the median brightness
+FAINTEST = 0.35  # of the nuclei that people outline; of the median brightness
 
 
 def nuclear_light(
@@ -40,7 +40,7 @@ def nuclear_light(
     brightness = np.exp(rng.normal(0, rng.uniform(0, 0.7), n + 1)).astype(np.float32)
     if chance(rng, 0.7):
         faint = rng.random(n + 1) < rng.uniform(0, 0.35)
-        brightness[faint] = rng.uniform(0.06, FAINTEST) * np.median(brightness)
+        brightness[faint] = rng.uniform(0.05, FAINTEST) * np.median(brightness)
     is_seen = brightness >= FAINTEST * np.median(brightness)
     texture = rng.uniform(0, 0.7) * np.exp(rng.normal(0, 0.3, n + 1)).astype(np.float32)
     brightness[0] = 0

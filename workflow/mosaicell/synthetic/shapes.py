@@ -76,7 +76,7 @@ def place(rng: np.random.Generator, shape: Triple, *, blur: np.ndarray) -> Nucle
     else:
         mean_radius = NOMINAL_DIAMETER / 2 * log_uniform(rng, SMALLEST, LARGEST)
     spread = rng.uniform(0.03, 0.35)
-    growth = np.minimum(1 + rng.uniform(0, 1.3) * blur / mean_radius, MOST_STRETCH)
+    growth = np.minimum(1 + rng.uniform(0.2, 1.4) * blur / mean_radius, MOST_STRETCH)
     stretch = growth * [np.exp(rng.normal(0, 0.15)), 1, 1]
     spacing = rng.uniform(0.7, 1.25)  # of two centres, in sums of their radii
     volume = np.prod([n + 2 * mean_radius for n in shape])
