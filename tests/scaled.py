@@ -11,7 +11,7 @@ from mosaicell.diameter import estimate_diameter
 from mosaicell.predict import channel_of_levels
 from mosaicell.pyramid import level_factors
 from mosaicell.resample import interpolate, positions
-from mosaicell.watershed import watershed
+from mosaicell.whole.watershed import watershed
 
 
 def rescaled(image: np.ndarray, labels: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

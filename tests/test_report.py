@@ -16,13 +16,13 @@ from mosaicell import pictures
 from mosaicell.charts import profile
 from mosaicell.curves import Look, draw_curves
 from mosaicell.geometry import Box
-from mosaicell.measure import measure
 from mosaicell.pictures import colours, cut, grey, outlines, project
 from mosaicell.quantiles import quantiles
 from mosaicell.report.cells import nearest, tally
 from mosaicell.report.page import report
 from mosaicell.seams import straight_borders
 from mosaicell.store import lay_out
+from mosaicell.whole.measure import measure
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 

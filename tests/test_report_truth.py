@@ -12,12 +12,12 @@ from mosaicell.columns import KINDS
 from mosaicell.evaluate import joined, overlaps
 from mosaicell.geometry import Box
 from mosaicell.matches import by_iou, match_rows
-from mosaicell.measure import measure
 from mosaicell.metrics import known, metrics
 from mosaicell.pictures import cut, cut_alike, tinted
 from mosaicell.report.page import report
 from mosaicell.report.truth import PALETTE, Truth
 from mosaicell.seams import straight_borders
+from mosaicell.whole.measure import measure
 from test_report import Page, balls, check_memory, stored
 
 

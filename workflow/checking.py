@@ -24,9 +24,6 @@ TYPES = {
 }
 
 
-# {"um": ...} or {"voxel": ...}, "auto", or "null": the image is taken as it is.
-
-
 def _is_finite_number(_checker: object, value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -7,6 +7,7 @@ of this is told to it; and what is told to the product, and in the report, is th
 import ast
 import hashlib
 import json
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mosaicell.version import __version__
 from settings import diameter
 from sheets import Sample, listings
 
+ROOT = Path(__file__).parents[1]
 # A new version alone, or another way to wait or to say who ran, is no reason to compute again.
 WITHOUT_RESULT = {"attempts.py", "lock.py", "provenance.py", "version.py"}
 
@@ -30,26 +32,31 @@ def library(script: str) -> list[Path]:
     script : str
         Name of a file of `scripts/`, without its ending.
     """
-    root = Path(__file__).parents[1]
     found: set[Path] = set()
-    waiting = [root / "scripts" / f"{script}.py"]
+    waiting = [ROOT / "scripts" / f"{script}.py"]
     while waiting:
-        path = waiting.pop()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom):
-                continue
-            if node.level:
-                folder = path.parents[node.level - 1]
-            elif node.module.startswith("mosaicell."):
-                folder = root / "workflow"
-            else:
-                continue
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            modules = {folder.joinpath(*name.split(".")).with_suffix(".py") for name in names}
-            modules = {path for path in modules if path.name not in WITHOUT_RESULT}
-            waiting += modules - found
-            found |= modules
+        modules = {path for path in _imported(waiting.pop()) if path.name not in WITHOUT_RESULT}
+        waiting += modules - found
+        found |= modules
     return sorted(found)
+
+
+@cache  # most scripts share most modules, and each start of Snakemake, in jobs too, asks for all
+def _imported(path: Path) -> frozenset[Path]:
+    """The library modules that a file imports itself."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level:
+            folder = path.parents[node.level - 1]
+        elif node.module.startswith("mosaicell."):
+            folder = ROOT / "workflow"
+        else:
+            continue
+        names = [node.module] if node.module else [alias.name for alias in node.names]
+        found |= {folder.joinpath(*name.split(".")).with_suffix(".py") for name in names}
+    return frozenset(found)
 
 
 def parameters(config: dict, sample: Sample, card: dict) -> dict:

@@ -45,7 +45,7 @@ from mosaicell.evaluate import Overlaps, joined, overlaps
 from mosaicell.metrics import metrics
 from mosaicell.model import load
 from mosaicell.train import train
-from mosaicell.watershed import watershed
+from mosaicell.whole.watershed import watershed
 
 STARDIST = Path(__file__).parents[2] / ".venv-stardist/bin/python"
 # The name of a method, what it learns, and from which landscape of it cells are cut.

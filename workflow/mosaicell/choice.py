@@ -16,7 +16,7 @@ from .networks import Network
 from .predict import ONE, channel_of_levels, predict
 from .resample import model_grid
 from .store import SHARD_VOXELS
-from .watershed import watershed
+from .whole.watershed import watershed
 
 IOUS = (0.5, 0.75)  # F1 is the mean of those at both
 # Thresholds and persistences of a look, by top model. Probabilities are either high or low.

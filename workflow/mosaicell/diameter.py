@@ -37,7 +37,7 @@ from .geometry import Box, Triple, VoxelSize
 from .intensity import normalise
 from .predict import MARGIN, Channel, Network, ideal_scale, wide_core
 from .resample import ModelGrid
-from .watershed import watershed
+from .whole.watershed import watershed
 
 RUNGS = 8  # an octave
 NEAR = 2  # rungs: a fifth more or less is no other diameter for a network

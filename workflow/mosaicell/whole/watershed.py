@@ -1,4 +1,4 @@
-"""The exact watershed of a whole array in memory: the same code as the stages, without files."""
+"""The exact watershed of a whole array: tiles are cut and stitched as in the stages."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,13 +7,13 @@ from math import prod
 import numpy as np
 from numba import njit
 
-from .cut import box_to_read, cut_tile
-from .frame import check_threshold, check_values
-from .geometry import Grid, Triple, cube
-from .rim import rim
-from .segment import TileGraph
-from .smooth import Sigma, check_sigma
-from .stitch import Stitched, TileBasins, check_merging, contract_tile, stitch
+from ..cut import box_to_read, cut_tile
+from ..frame import check_threshold, check_values
+from ..geometry import Grid, Triple, cube
+from ..rim import rim
+from ..segment import TileGraph
+from ..smooth import Sigma, check_sigma
+from ..stitch import Stitched, TileBasins, check_merging, contract_tile, stitch
 
 # Larger tiles have less border, smaller ones less of them in memory at a time.
 MIN_TILE, MAX_TILE = 2**15, 2**22  # voxels

@@ -1,4 +1,4 @@
-"""Measuring the cells of a whole array in memory: the same code as the stages, without files."""
+"""Measuring the cells of a whole array."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from .brightness import ring_of
-from .columns import AXES
-from .features import measure_cells
-from .population import nearest, usual_sizes
-from .wanted import Wanted
+from ..brightness import ring_of
+from ..columns import AXES
+from ..features import measure_cells
+from ..population import nearest, usual_sizes
+from ..wanted import Wanted
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and most jobs need none of it
     import pandas as pd
