@@ -1,9 +1,7 @@
 """The light that synthetic nuclei, and what else is in a sample, give off.
 
-1. Nuclei: brightness that differs between them and may rise or fall towards the rim, chromatin,
-   nucleoli or bright spots.
-2. Faint bodies: remains of cells, polar bodies, what a stain hardly reached. People leave them out.
-3. Background: a level, cytoplasm around nuclei, haze, grains, sheets, fibres, specks; and the end
+1. Nuclei: brightness that may rise or fall towards the rim, chromatin, nucleoli or bright spots.
+2. Background: a level, cytoplasm around nuclei, haze, grains, sheets, fibres, specks; and the end
    of the sample.
 
 Limits: units are arbitrary; a nucleus of average brightness is about 1.
@@ -16,34 +14,27 @@ from scipy import ndimage
 from ..fields import smooth_noise
 from .shapes import chance, log_uniform
 
-FAINTEST = 0.35  # of the nuclei that people outline; of the median brightness
-
 
 def nuclear_light(
-    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Light of the nuclei, and which of them are bright enough to be outlined.
+    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, brightness: np.ndarray
+) -> np.ndarray:
+    """Light of the nuclei.
 
     Parameters
     ----------
     rng : Generator
     labels, depth : ndarray, (z, y, x)
         See `shapes.draw`.
+    brightness : ndarray of float, (n,)
+        Of the labels 1..n.
 
     Returns
     -------
-    light : ndarray of float32, (z, y, x)
-    is_seen : ndarray of bool, (n + 1,)
-        By label.
+    ndarray of float32, (z, y, x)
     """
-    n = int(labels.max())
-    brightness = np.exp(rng.normal(0, rng.uniform(0, 0.7), n + 1)).astype(np.float32)
-    if chance(rng, 0.7):
-        faint = rng.random(n + 1) < rng.uniform(0, 0.35)
-        brightness[faint] = rng.uniform(0.05, FAINTEST) * np.median(brightness)
-    is_seen = brightness >= FAINTEST * np.median(brightness)
+    n = len(brightness)
+    brightness = np.concatenate([[0], brightness]).astype(np.float32)
     texture = rng.uniform(0, 0.7) * np.exp(rng.normal(0, 0.3, n + 1)).astype(np.float32)
-    brightness[0] = 0
     chromatin = smooth_noise(rng, labels.shape, rng.uniform(1.0, 3.5))
     rim = np.float32(rng.uniform(-0.5, 0.5))  # above 0: bright rim, as of heterochromatin
     soft = np.float32(rng.uniform(0.02, 0.4))  # the depth at which full brightness is reached
@@ -51,7 +42,7 @@ def nuclear_light(
     if chance(rng, 0.6) and n:
         factor = rng.uniform(0, 0.6) if chance(rng, 0.6) else rng.uniform(1.3, 2.5)
         _add_nucleoli(rng, light, labels, factor=factor)
-    return light, is_seen
+    return light
 
 
 @njit(nogil=True, cache=True)

@@ -15,12 +15,11 @@ numpy, scipy and numba on one kind of machine.
 """
 
 import numpy as np
-from skimage.segmentation import relabel_sequential
 
 from ..geometry import Triple
 from .light import background, nuclear_light
 from .microscope import draw_optics, image_of
-from .shapes import draw, place
+from .shapes import FAINTEST, draw, place
 
 
 def synthesise(seed, shape: Triple = (64, 64, 64)) -> tuple[np.ndarray, np.ndarray]:
@@ -48,9 +47,14 @@ def synthesise(seed, shape: Triple = (64, 64, 64)) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng(seed)
     optics = draw_optics(rng)
     nuclei = place(rng, shape, blur=optics.blur)
-    labels, depth = draw(rng, nuclei, shape)
-    inside = depth > 0
-    light, is_seen = nuclear_light(rng, labels, depth)
+    labels, depth, rows = draw(rng, nuclei, shape)
+    inside, brightness = depth > 0, nuclei.brightness[rows]
+    light = nuclear_light(rng, labels, depth, brightness)
     light += background(rng, inside.astype(np.float32)) * np.where(inside, np.float32(0.5), 1)
-    outlined, _, _ = relabel_sequential(np.where(is_seen[labels], labels, 0))
-    return image_of(rng, light, optics), outlined.astype(np.int32, copy=False)
+    return image_of(rng, light, optics), _without_faint(labels, brightness)
+
+
+def _without_faint(labels: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+    """The labels of what people outline, numbered from 1 on, int32."""
+    is_seen = np.concatenate([[False], brightness >= FAINTEST])
+    return np.where(is_seen, np.cumsum(is_seen), 0).astype(np.int32)[labels]
