@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from skimage.measure import label as connected_components
 
+from mosaicell.synthetic import synthesis
 from mosaicell.synthetic.light import nuclear_light
 from mosaicell.synthetic.shapes import (
+    FAINTEST,
     MAX_RADIUS,
     MIN_VOXELS,
     NOMINAL_DIAMETER,
@@ -80,42 +81,53 @@ def test_some_volumes_are_filled_and_their_nuclei_touch():
     assert max(touching) > 0.05
 
 
-def test_outlines_go_as_far_beyond_a_nucleus_as_the_blur_is_long():
-    def lengths(blur):
-        """Of outlines and of nuclei, over their widths: means of many volumes."""
-        outlines, nuclei = [], []
-        for seed in range(30):
-            found = placed(seed, blur)
-            widths = np.linalg.norm(np.linalg.inv(found.to_unit), axis=2)
-            outlines.append(np.mean(widths[:, 0] / widths[:, 2]))
-            widths /= found.growth
-            nuclei.append(np.mean(widths[:, 0] / widths[:, 2]))
-        return np.mean(outlines), np.mean(nuclei)
+def test_outlines_go_beyond_their_nuclei_with_the_blur_and_more_around_bright_ones():
+    found = [placed(seed, LONG) for seed in range(60)]
+    growth = np.concatenate([nuclei.growth for nuclei in found]) - 1
+    light = np.concatenate([nuclei.brightness for nuclei in found])
+    usual, bright, dim = (
+        growth[part].mean(0) for part in (abs(light - 1) < 0.1, light > 1.5, light < 0.6)
+    )
+    assert (bright > 1.2 * usual).all()
+    assert (usual > 1.2 * dim).all()
+    assert usual[0] > 0.3
+    # The blur is eight times as long along z, where growth has a limit.
+    assert 5 * usual[2] < usual[0] < 8.5 * usual[2]
+    assert usual[1] == usual[2]
 
-    assert lengths(SHARP) == pytest.approx((1, 1), abs=0.1)
-    assert lengths(LONG) == pytest.approx((1.4, 1), abs=0.1)
+
+def one_sphere(*, growth=1.0, brightness=1.0):
+    """A sphere of radius 8, with an outline that is longer along z."""
+    to_unit = np.diag([1 / 8 / growth, 1 / 8, 1 / 8])[None]
+    centre, growth = np.full((1, 3), 20.0), np.array([[growth, 1, 1]])
+    return Nuclei(centre, np.array([8.0]), to_unit, growth, np.array([brightness]))
 
 
 def test_light_comes_from_the_nucleus_in_its_outline():
-    sphere = np.diag([1 / 12, 1 / 8, 1 / 8])[None]
-    one = Nuclei(np.full((1, 3), 20.0), np.array([8.0]), sphere, np.array([1.5, 1.0, 1.0]))
-    labels, depth = draw(np.random.default_rng(1), one, (40, 40, 40))
-    light, _ = nuclear_light(np.random.default_rng(1), labels, depth)
-    spans = [np.ptp(np.flatnonzero(a[:, 20, 20])) for a in (labels, depth, light)]
-    assert spans[0] > 1.3 * spans[1]
-    assert spans[1] == spans[2]
+    labels, depth, rows = draw(np.random.default_rng(1), one_sphere(growth=1.5), (40, 40, 40))
+    light = nuclear_light(np.random.default_rng(1), labels, depth, np.ones(1))
+    lengths = [(a[:, 20, 20] > 0).sum() for a in (labels, depth, light)]
+    widths = [(a[20, 20] > 0).sum() for a in (labels, depth, light)]
+    assert rows.tolist() == [0]
+    assert lengths[0] > 1.3 * lengths[1]
+    assert lengths[1] == lengths[2]
+    assert widths[0] == widths[1] == widths[2]
 
 
-def test_bodies_much_fainter_than_the_nuclei_are_left_out():
-    shares = []
-    for seed in range(40):
-        labels = np.repeat(np.arange(30, dtype=np.int32), 9).reshape(1, 30, 9)
-        light, is_seen = nuclear_light(
-            np.random.default_rng(seed), labels, np.where(labels > 0, np.float32(1), 0)
+def test_bodies_much_fainter_than_nuclei_shine_and_are_left_out(monkeypatch):
+    n_outlined, light = {}, {}
+    for brightness in (0.2, 0.5):
+        monkeypatch.setattr(
+            synthesis, "place", lambda *_, value=brightness, **__: one_sphere(brightness=value)
         )
-        of_body = ndimage.mean(light, labels, np.arange(1, 30))
-        shares.append(1 - is_seen[1:].mean())
-        if 0 < shares[-1] < 1:
-            assert of_body[~is_seen[1:]].mean() < 0.5 * of_body[is_seen[1:]].mean()
-    assert min(shares) == 0
-    assert 0.2 < max(shares) < 0.6
+        image, labels = synthesise(3, (40, 40, 40))
+        n_outlined[brightness] = labels.max()
+        light[brightness] = image[15:25, 15:25, 15:25].mean() / np.median(image)
+    assert n_outlined == {0.2: 0, 0.5: 1}
+    assert 1.02 < light[0.2] < light[0.5]
+
+
+def test_labels_stay_numbered_from_1_on_where_faint_bodies_are_left_out():
+    labels = np.array([[[0, 1, 2, 3, 3, 4]]], np.int32)
+    brightness = np.array([1.0, 0.1, 2.0, FAINTEST])
+    assert synthesis._without_faint(labels, brightness).tolist() == [[[0, 1, 0, 2, 2, 3]]]
