@@ -15,7 +15,7 @@ from mosaicell.records import (
     versions_of,
     write_job_record,
 )
-from mosaicell.smooth import sigma_in_voxels
+from mosaicell.sigma import sigma_in_voxels
 from mosaicell.store import open_array
 
 with logged(snakemake.log[0], threads=snakemake.threads):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from mosaicell.brightness import STATISTICS, background, brightness, ring_of
+from mosaicell.brightness import STATISTICS, background, brightness
+from mosaicell.ring import ring_of
 from test_contacts import boxes_of
 
 SIZE = (1.3, 0.7, 0.5)

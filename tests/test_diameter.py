@@ -9,8 +9,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from mosaicell.dataset import labelled
-from mosaicell.diameter import N_PLACES, WINDOW, _windows, estimate_diameter
+from mosaicell.diameter import N_PLACES, _windows, estimate_diameter
 from mosaicell.geometry import Box
+from mosaicell.memory import LOOK_WINDOW
 from mosaicell.model import load
 from mosaicell.predict import Channel, channel_of_levels, choose_level, coarsened
 from mosaicell.pyramid import halve, level_factors, level_shape
@@ -151,7 +152,7 @@ def test_a_teravoxel_is_not_read_more_of_than_a_gigavoxel(dimensions):
         assert set(endless.frames) == {0, 2, 4, 6}
         read.append(endless.voxels)
     # The coarsest level has no more than 256 voxels along an axis, and windows are few.
-    window = N_PLACES * (WINDOW[dimensions] + 40) ** dimensions
+    window = N_PLACES * (LOOK_WINDOW[dimensions] + 40) ** dimensions
     assert max(read) < 256**3 + 20 * 12**dimensions * window
     assert read[1] < 2 * read[0] + 256**3
 

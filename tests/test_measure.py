@@ -11,10 +11,10 @@ from scipy.special import elliprg
 from skimage.measure import regionprops_table
 
 import mosaicell
-from mosaicell.brightness import ring_of
 from mosaicell.columns import cell_columns
 from mosaicell.features import batches, measure_cells
 from mosaicell.geometry import Box
+from mosaicell.ring import ring_of
 from mosaicell.smooth import smooth
 from mosaicell.wanted import Wanted, check_channels, sizes_in_voxels, wanted_of
 from phantoms import ellipsoid, landscape_of, packed_cells

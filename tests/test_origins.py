@@ -46,8 +46,8 @@ def test_the_code_of_a_rule_is_all_that_its_script_imports_and_no_more():
         return {path.stem for path in origins.library(script)}
 
     shared = {"tiles", "shards", "geometry", "records", "store", "progress"}
-    cutting = {"cut", "segment", "segment_tensor", "smooth", "smooth_tensor", "frame", "pointers"}
-    cutting |= {"passes", "merging", "rim"}
+    cutting = {"cut", "segment", "segment_tensor", "sigma", "smooth", "smooth_tensor", "frame"}
+    cutting |= {"pointers", "passes", "merging", "rim"}
     assert names("segment") == shared | cutting
     assert "measure" not in names("predict") | names("segment") | names("stitch")
     assert "report" not in names("measure")

@@ -16,7 +16,6 @@ import resources
 import settings
 import sheets
 from mosaicell import model
-from mosaicell.diameter import WINDOW
 from mosaicell.predict import scale_of
 from mosaicell.records import write_job_record
 from running import command, run, write_sheet
@@ -117,10 +116,6 @@ def test_the_scale_follows_a_diameter_of_any_unit(diameter, voxel_size, scale):
     assert replace(KNOWN, diameter=diameter, voxel_size=voxel_size).scale == scale
     if isinstance(diameter, dict) and (voxel_size or "voxel" in diameter):
         assert scale_of(**diameter, voxel_size=voxel_size, nominal_diameter=12) == scale
-
-
-def test_the_windows_of_an_estimate_are_known():
-    assert resources.LOOK_WINDOW == WINDOW
 
 
 def test_what_was_estimated_is_known_to_those_after_it(tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mosaicell.geometry import Box, Grid
-from mosaicell.smooth import check_sigma, halo, sigma_in_voxels, smooth
+from mosaicell.sigma import check_sigma, sigma_in_voxels
+from mosaicell.smooth import halo, smooth
 from mosaicell.smooth_tensor import smooth_tensor
 
 IN_FLOAT32 = (np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)

@@ -28,10 +28,8 @@ import numpy as np
 
 import settings
 import sheets
-from mosaicell.exports.ctc import BLOCK_VOXELS
 from mosaicell.geometry import Grid, Triple, VoxelSize, cube
-from mosaicell.ingest import BAND_BYTES
-from mosaicell.jobs.stitch import NEIGHBOURS_IN_MEMORY
+from mosaicell.memory import BAND_BYTES, BLOCK_VOXELS, LOOK_WINDOW, NEIGHBOURS_IN_MEMORY
 from mosaicell.store import CHUNK_VOXELS, SHARD_VOXELS, DamagedError, read_sealed
 
 MB = 10**6
@@ -71,10 +69,7 @@ SPEEDS = {
     "track": 5e6,
     "track_export": 5e6,
 }
-# Of `mosaicell.diameter`, which would load torch: edges of the windows, and how many are looked at,
-# four for each guess; most searches end after six guesses.
-LOOK_WINDOW = {2: 256, 3: 64}
-N_WINDOWS_LOOKED_AT = 80
+N_WINDOWS_LOOKED_AT = 80  # four for each guess; most searches end after six guesses
 GPU_SPEED = 5e6  # voxels of the model per second and GPU: assumed, not measured
 # Of the others a job has one thread: many small jobs find a place sooner than few large ones.
 THREADS = {"ingest": 4, "stitch": 4}

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 
 from checking import SettingsError, complete, schema
 from mosaicell import model
-from mosaicell.brightness import ring_of
-from mosaicell.smooth import sigma_in_voxels
+from mosaicell.ring import ring_of
+from mosaicell.sigma import sigma_in_voxels
 from mosaicell.wanted import sizes_in_voxels
 from sheets import Diameter, Sample
 

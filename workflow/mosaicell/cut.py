@@ -15,7 +15,8 @@ import numpy as np
 from .frame import HALO
 from .geometry import Box, Triple
 from .segment import TileGraph, segment
-from .smooth import Sigma, halo, smooth
+from .sigma import Sigma
+from .smooth import halo, smooth
 
 if TYPE_CHECKING:
     import torch

@@ -35,6 +35,7 @@ from scipy.ndimage import maximum, uniform_filter
 from .dataset import diameter_of, sizes_of_cells
 from .geometry import Box, Triple, VoxelSize
 from .intensity import normalise
+from .memory import LOOK_WINDOW
 from .predict import MARGIN, Channel, Network, ideal_scale, wide_core
 from .resample import ModelGrid
 from .whole.watershed import watershed
@@ -45,8 +46,6 @@ SMALLEST = 3.0  # voxels: smaller cells have no shape
 # Voxels. From large guesses a search comes down to small cells, unless it finds none on its way.
 FIRST_GUESSES, LAST_GUESS = (128.0, 32.0), 8.0
 N_PLACES = 4
-# Edges of a window, in model voxels: some cells wide. A volume has as many cells in a smaller one.
-WINDOW = {2: 256, 3: 64}
 # Cells of less than this share of the diameter are specks: many, and not what is looked for.
 SPECK = 0.4
 
@@ -125,7 +124,7 @@ def estimate_diameter(
     sites = _places(
         coarsest,
         frames=frames,
-        edges=[WINDOW[network.dimensions] / 4 * edge / s for s in size],
+        edges=[LOOK_WINDOW[network.dimensions] / 4 * edge / s for s in size],
         dimensions=network.dimensions,
     )
 
@@ -248,7 +247,7 @@ def _look(
         scale = (1.0, *scale[1:])
     # The image in model voxels; a window is no larger.
     extent = [max(1, round(n * s)) for n, s in zip(shape, scale, strict=True)]
-    core = [min(WINDOW[dimensions], window, stride * ceil(n / stride)) for n in extent]
+    core = [min(LOOK_WINDOW[dimensions], window, stride * ceil(n / stride)) for n in extent]
     if dimensions == 2:
         core[0] = 1
     channel, grid = channel_at(scale), ModelGrid(scale, tuple(core))

@@ -34,6 +34,7 @@ import zarr
 
 from .geometry import Box, Grid, Triple, VoxelSize, cube
 from .intensity import histogram, limits, n_bins, statistics
+from .memory import BAND_BYTES
 from .omezarr import image_attributes
 from .progress import work_off
 from .pyramid import halve, level_factors, level_shape
@@ -51,7 +52,6 @@ from .store import (
 )
 from .version import __version__
 
-BAND_BYTES = 128 * 2**20
 VOXELS_COUNTED_AT_ONCE = 2**20
 
 
@@ -81,7 +81,7 @@ def ingest(
     code : str
         Fingerprint of the code of this stage.
     threads : int
-        Slabs in work at a time; each needs about four times `BAND_BYTES` of memory.
+        Slabs in work at a time; each needs about four times `memory.BAND_BYTES` of memory.
     what : str
         Begins the lines that report progress.
 

@@ -33,16 +33,14 @@ and takes two to five times as long.
 """
 
 from math import exp
-from numbers import Real
 
 import numpy as np
 from numba import njit
 
-from .geometry import Box, Triple, VoxelSize
+from .geometry import Box, Triple
+from .sigma import Sigma
 
-Sigma = tuple[float, float, float]  # voxels
 TRUNCATE = 4  # sigmas at which the Gaussian ends; what lies beyond weighs 6e-5
-MAX_SIGMA = 32  # voxels; the halo, four times as wide, is read for each tile
 
 
 def smooth(landscape: np.ndarray, *, sigma: Sigma, box: Box, volume: Triple) -> np.ndarray:
@@ -54,7 +52,7 @@ def smooth(landscape: np.ndarray, *, sigma: Sigma, box: Box, volume: Triple) -> 
         Values of the box and of its halo (see `halo`), where the volume has one; integers or
         floats.
     sigma : tuple of float
-        Standard deviation of the Gaussian along each axis, in voxels (see `check_sigma`).
+        Standard deviation of the Gaussian along each axis, in voxels (see `sigma`).
     box : Box
         In voxels of the volume.
     volume : tuple of int
@@ -96,59 +94,6 @@ def smooth(landscape: np.ndarray, *, sigma: Sigma, box: Box, volume: Triple) -> 
 def halo(sigma: Sigma) -> Triple:
     """How far the Gaussian reaches along each axis, in voxels."""
     return tuple(int(TRUNCATE * s + 0.5) for s in sigma)
-
-
-def check_sigma(sigma: float | Sigma) -> Sigma:
-    """A sigma along each axis, in voxels, from one for all or three; others are refused.
-
-    Raises
-    ------
-    ValueError
-        In one sentence.
-    """
-    given = tuple(sigma) if np.iterable(sigma) else (sigma,) * 3
-    if len(given) != 3 or not all(isinstance(s, Real) and 0 <= s <= MAX_SIGMA for s in given):
-        raise ValueError(
-            f"sigma is {sigma} in voxels; allowed is a number from 0 to {MAX_SIGMA}, or three "
-            "(z, y, x): correct it, or coarsen the landscape first"
-        )
-    return tuple(map(float, given))
-
-
-def sigma_in_voxels(
-    *,
-    um: float | Sigma | None = None,
-    voxel: float | Sigma | None = None,
-    voxel_size: VoxelSize | None = None,
-) -> Sigma:
-    """A sigma along each axis, in voxels, from one in um or in voxels.
-
-    Parameters
-    ----------
-    um, voxel : float or (z, y, x), optional
-        One of the two; with neither, nothing is smoothed.
-    voxel_size : (z, y, x) in um, optional
-        Needed if sigma is in um.
-
-    Returns
-    -------
-    tuple of float
-
-    Raises
-    ------
-    ValueError
-        If the voxel size is needed and not known, or if sigma is not allowed (`check_sigma`).
-    """
-    if um is None:
-        return check_sigma(0 if voxel is None else voxel)
-    if voxel_size is None:
-        raise ValueError(
-            "sigma came in um, but neither the sample sheet nor the image file says how large a "
-            "voxel is; allowed is sigma in voxels then: give it so, or add voxel_size_z, "
-            "voxel_size_y and voxel_size_x to the sample sheet"
-        )
-    given = um if np.iterable(um) else (um,) * 3
-    return check_sigma(tuple(s / size for s, size in zip(given, voxel_size, strict=True)))
 
 
 def taps(

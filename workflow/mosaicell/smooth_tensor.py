@@ -10,7 +10,8 @@ Limits: four arrays of the size of what is read are held.
 import torch
 
 from .geometry import Box, Triple
-from .smooth import Sigma, taps
+from .sigma import Sigma
+from .smooth import taps
 
 
 def smooth_tensor(

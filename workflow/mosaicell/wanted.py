@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .brightness import Ring, ring_of
 from .columns import cell_columns
 from .geometry import Triple, VoxelSize
 from .plugins import Plugin, load_plugins
+from .ring import Ring, ring_of
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def wanted_of(
     channels : list of int or None
         Numbers of channels; None for all.
     ring, size_range : dict or None
-        See `brightness.ring_of` and `sizes_in_voxels`.
+        See `ring.ring_of` and `sizes_in_voxels`.
     texture : int or None
         Grey levels.
     plugins : dict or None

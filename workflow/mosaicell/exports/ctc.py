@@ -24,11 +24,11 @@ import tifffile
 import zarr
 
 from ..geometry import Box
+from ..memory import BLOCK_VOXELS
 from ..store import read
 from ..table import Table
 
 MOST = 2**16 - 1
-BLOCK_VOXELS = 64 * 1024**2
 CELLS_FILE, TRACKS_FILE = "cells.csv", "res_track.txt"
 
 

@@ -18,7 +18,8 @@ from ..features import batches, measure_cells
 from ..geometry import Box, Grid
 from ..population import SLACK, nearest, usual_sizes
 from ..records import Records
-from ..smooth import Sigma, halo, smooth
+from ..sigma import Sigma
+from ..smooth import halo, smooth
 from ..stitch import TileCells
 from ..store import DamagedError, checksum_of_files, read, read_arrays, write_arrays
 from ..wanted import Wanted

@@ -9,7 +9,7 @@ from ..cut import box_to_read, cut_tile
 from ..geometry import Grid
 from ..records import Records
 from ..rim import rim
-from ..smooth import Sigma
+from ..sigma import Sigma
 from ..store import read, write_arrays
 from .shards import check_shards
 from .tiles import fill_tiles, tile_file

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..geometry import Grid
+from ..memory import NEIGHBOURS_IN_MEMORY
 from ..progress import Progress
 from ..records import Records
 from ..segment import TileGraph
@@ -29,9 +30,6 @@ from ..stitch import (
 )
 from ..store import DamagedError, read_arrays, write_arrays
 from .tiles import fill_tiles, tile_file
-
-# A tile needs the rims and exits of its neighbours, most of which the next tile needs again.
-NEIGHBOURS_IN_MEMORY = 128
 
 
 def stitch_tiles(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from ..brightness import ring_of
 from ..columns import AXES
 from ..features import measure_cells
 from ..population import nearest, usual_sizes
+from ..ring import ring_of
 from ..wanted import Wanted
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and most jobs need none of it

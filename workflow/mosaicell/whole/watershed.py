@@ -12,7 +12,7 @@ from ..frame import check_threshold, check_values
 from ..geometry import Grid, Triple, cube
 from ..rim import rim
 from ..segment import TileGraph
-from ..smooth import Sigma, check_sigma
+from ..sigma import Sigma, check_sigma
 from ..stitch import Stitched, TileBasins, check_merging, contract_tile, stitch
 
 # Larger tiles have less border, smaller ones less of them in memory at a time.
