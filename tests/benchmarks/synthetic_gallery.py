@@ -48,7 +48,9 @@ once more, as labelled images are (`augment.py`). This page is made by `make doc
 
 Of each volume ({edge} voxels wide) a plane in y and x, below it one in z and x; on the right with
 outlines of the nuclei that the network is to find. Some can hardly be seen: it is to learn how sure
-it may be, too.
+it may be, too. An outline goes where people draw it: at some level of brightness, which is farther
+out around a bright nucleus than around a dim one, and along z, where light is blurred most. What is
+much fainter than the rest has none.
 
 ![{n_first} synthetic volumes](synthetic/first.png)
 
