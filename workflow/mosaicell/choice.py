@@ -3,8 +3,8 @@
 Idea: images that are never trained on are predicted as `predict` does it, and cut as the stages
 do it; F1 counts the cells of all images together. While a network learns, the best threshold and
 persistence move: a look tries a few, or F1 would rather tell how near those are. At the end,
-threshold and persistence are those of the best mean of F1 at the IoUs, for each top model on its
-own.
+threshold and persistence are those of the best mean of F1 at the IoUs, or nearly so and with less
+merged, for each top model on its own.
 """
 
 import numpy as np
@@ -105,14 +105,25 @@ def _mean_f1(by_iou: dict[float, dict]) -> float:
 
 
 def choose(
-    landscapes: list[np.ndarray], pictures: list[LabelledImage], *, top_model: str, threads: int
+    landscapes: list[np.ndarray],
+    pictures: list[LabelledImage],
+    *,
+    top_model: str,
+    tolerance: float,
+    threads: int,
 ) -> tuple[dict[str, float], dict[float, dict]]:
-    """Threshold and persistence with the best mean of F1 over the IoUs, and the scores by IoU."""
+    """Threshold and persistence, and the scores by IoU.
+
+    Of all whose mean of F1 over the IoUs is within a tolerance of the best, those with the lowest
+    persistence, and of these the best.
+    """
     tried = [
         {"threshold": threshold, "persistence": persistence}
         for threshold in THRESHOLDS[top_model]
         for persistence in PERSISTENCES[top_model]
     ]
     found = [scores_of(landscapes, pictures, **chosen, threads=threads) for chosen in tried]
-    best = max(range(len(tried)), key=lambda i: _mean_f1(found[i]))
+    means = [_mean_f1(of_both) for of_both in found]
+    good = [i for i, mean in enumerate(means) if mean >= max(means) - tolerance]
+    best = min(good, key=lambda i: (tried[i]["persistence"], -means[i]))
     return tried[best], found[best]
