@@ -35,7 +35,7 @@ def test_some_images_are_saturated_and_some_are_not():
     light = np.random.default_rng(0).random((16, 32, 32), dtype=np.float32)
     shares = []
     for rng in rngs(60):
-        image = image_of(rng, light, Optics(0.3, 0.3, 0.0))
+        image = image_of(rng, light, Optics(np.full(3, 0.3), 0.0))
         assert image.dtype == np.uint16
         assert image.shape == light.shape
         shares.append((image == image.max()).mean())

@@ -71,6 +71,24 @@ def test_memory_follows_tile_dtype_channels_and_model(stage, changed):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "more"),
+    [
+        ("nuclei-3d", (1, 90, 90, 90), False),
+        ("nuclei-3d", (1, 90, 90, 200), True),
+        ("nuclei-2d", (1, 1, 200, 200), False),
+        ("nuclei-2d", (1, 5, 200, 200), True),
+    ],
+)
+def test_predicting_asks_for_more_with_more_threads_if_there_is_more_than_one_window(
+    name, shape, more
+):
+    card = model.card(model.find(name)[0])
+    load = replace(KNOWN, shape=shape, model=card, diameter={"voxel": card["nominal_diameter"]})
+    one, four = (resources.memory("predict", load, threads=n) for n in (1, 4))
+    assert (four > one) is more
+
+
 def test_a_report_asks_for_the_same_however_many_cells_there_are():
     larger = replace(KNOWN, shape=(1, 50_000, 2000, 2000))
     asked = {resources.memory("report", load, threads=1) for load in (LOAD, KNOWN, larger)}

@@ -231,6 +231,8 @@ def memory(stage: str, load: Load, *, threads: int, attempt: int = 1) -> int:
     attempt : int
         1 for the first.
     """
+    if stage == "predict":
+        threads = min(threads, _windows(load))
     held = _per_thread(stage, load) * threads
     if stage in ("estimate_diameter", "predict", "train"):
         held += TORCH
@@ -298,6 +300,17 @@ def _window_voxels(load: Load) -> int:
         core = [min(c, ceil(n * s)) for c, n, s in zip(core, shard, load.scale, strict=True)]
     # A 2D network has one plane in work at a time.
     return prod(c + 2 * load.model["halo"] + 16 for c in core[-dimensions:])
+
+
+def _windows(load: Load) -> int:
+    """How many windows there are at least, each of which one thread has in work."""
+    if not load.shape:
+        return SHARD_VOXELS
+    window = load.model["window"]
+    edges = [1 if load.model["architecture"]["dimensions"] == 2 else window, window, window]
+    return prod(
+        ceil(n * s / edge) for n, s, edge in zip(load.shape[1:], load.scale, edges, strict=True)
+    )
 
 
 def _looked_at(load: Load) -> int:
