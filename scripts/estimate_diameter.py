@@ -16,6 +16,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     store, params = Path(snakemake.input.group).parent, snakemake.params
     summary = read_job_record(snakemake.input.summary)
     network, about = load(snakemake.input.weights, top_model=params.top_model)
+    heights = about["top_models"][params.top_model]
     device = device_of_choice()
     network.to(device)
     channel = {"number": params.channel, "normalisation": about.get("normalisation")}
@@ -29,7 +30,8 @@ with logged(snakemake.log[0], threads=snakemake.threads):
             network=network,
             nominal_diameter=about["nominal_diameter"],
             window=about["window"],
-            **about["top_models"][params.top_model],
+            threshold=heights["threshold"],
+            persistence=heights["persistence"],
             device=device,
             threads=snakemake.threads,
             say=say,

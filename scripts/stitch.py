@@ -28,6 +28,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
             grid=grid,
             persistence=params.persistence * segmented["one"],
             min_size=params.min_size,
+            min_peak=params.min_peak * segmented["one"],
             contracted=Records(work / "stitch_tiles" / "tiles", contracted["content"]),
             what=f"stitch {sample}",
             threads=snakemake.threads,
@@ -45,6 +46,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
     identity = fingerprint(
         basins=contracted["content"],
         min_size=params.min_size,
+        min_peak=params.min_peak,
         code=fingerprint_of_files(snakemake.input.code),
     )
     write_job_record(

@@ -10,6 +10,7 @@ import torch
 from mosaicell.unet import NORMALISATION, UNet
 
 EDGE = 64  # of the example that a network is exported with
+HEIGHTS = {"threshold": 0.4, "persistence": 0.1}
 
 
 def lively(dimensions: int, seed: int = 0) -> UNet:
@@ -62,7 +63,7 @@ def card_of(path: Path, dimensions: int, **fields) -> Path:
         "window": 32,
         "normalisation": {"by": "limits", "clip": [0, 1.5]},
         "landscape": {},
-        "top_models": {"watershed": {"threshold": 0.4, "persistence": 0.1}},
+        "top_models": {"watershed": HEIGHTS},
         "sha256": hash_of(path),
     } | fields
     beside = path.with_suffix(".json")
@@ -84,9 +85,7 @@ def zoo_folder(folder: Path, network: torch.nn.Module, dimensions: int, *, versi
         "license": "MIT",
         "documentation": "README.md",
         "timestamp": "2026-01-01T00:00:00",
-        "config": {
-            "mosaicell": {"top_models": {"watershed": {"threshold": 0.4, "persistence": 0.1}}}
-        },
+        "config": {"mosaicell": {"top_models": {"watershed": HEIGHTS}}},
         "weights": {
             "torchscript": {
                 "source": "weights.pt",

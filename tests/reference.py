@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 
-def watershed(landscape, *, threshold, persistence, min_size=0):
+def watershed(landscape, *, threshold, persistence, min_size=0, min_peak=-np.inf):
     """Labels of a (z, y, x) landscape; see `mosaicell.watershed`."""
     position = {p: i for i, p in enumerate(np.ndindex(landscape.shape))}
     height = {p: float(landscape[p]) for p in position if landscape[p] > threshold}
@@ -45,7 +45,7 @@ def watershed(landscape, *, threshold, persistence, min_size=0):
     for p in height:
         members.setdefault(top(peak_of[p]), []).append(p)
     labels = np.zeros(landscape.shape, np.uint32)
-    kept = [peak for peak in members if len(members[peak]) >= min_size]
+    kept = [p for p in members if len(members[p]) >= min_size and height[p] >= min_peak]
     for label, peak in enumerate(sorted(kept, key=position.get), start=1):
         for p in members[peak]:
             labels[p] = label

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from mosaicell import intensity, model
-from networks import lively, zoo_folder
+from networks import HEIGHTS, lively, zoo_folder
 from running import ROOT
 
 
@@ -87,7 +87,7 @@ def test_a_folder_is_used_as_its_description_says(folders, version, dimensions, 
         "becomes": [0, 1],
         "clip": None,
     }
-    assert card["top_models"] == {"watershed": {"threshold": 0.4, "persistence": 0.1}}
+    assert card["top_models"] == {"watershed": HEIGHTS}
     x = torch.rand(1, 1, *[64] * dimensions)
     inner = (..., *[slice(24, -24)] * dimensions)
     with torch.inference_mode():

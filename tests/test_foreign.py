@@ -21,7 +21,7 @@ from mosaicell.foreign.card import ACTIVATIONS, DEFAULTS, LANDSCAPE, NEEDED, NOR
 from mosaicell.foreign.network import Foreign, _fitting, _ordered, beyond_halo
 from mosaicell.intensity import histogram, limits, limits_and_clip, normalise, statistics
 from mosaicell.predict import ONE
-from networks import EDGE, card_of, exported, hash_of, lively, traced
+from networks import EDGE, HEIGHTS, card_of, exported, hash_of, lively, traced
 from test_predict import landscape_of as predicted
 
 
@@ -274,6 +274,8 @@ def written(tmp_path):
         ({"sha256": "0" * 64}, "has the SHA-256 .* allowed is what its card says, 0000"),
         ({"top_models": {"watershed": {"threshold": 0.5}}}, "top_models ="),
         ({"top_models": {"watershed": {"threshold": 2, "persistence": 0}}}, "top_models ="),
+        ({"top_models": {"watershed": HEIGHTS | {"min_peak": 2}}}, "top_models ="),
+        ({"top_models": {"watershed": HEIGHTS | {"min_size": 1}}}, "top_models ="),
         ({"normalisation": "none"}, "with one of limits, percentiles"),
         ({"normalisation": {"by": "tile"}}, "with one of limits, percentiles"),
         ({"normalisation": {"by": "percentiles", "low": 1}}, "by percentiles with low, high"),
@@ -337,7 +339,7 @@ def test_a_network_that_gives_no_numbers_is_refused(tmp_path):
 def test_reading_a_card_says_what_the_stages_need(written):
     card = model.card(written)
     assert card["name"] == "it"
-    assert card["top_models"] == {"watershed": {"threshold": 0.4, "persistence": 0.1}}
+    assert card["top_models"] == {"watershed": HEIGHTS}
     assert card["architecture"]["dimensions"] == 2
     other = model.card(card_of(written, 2, landscape={"channel": 0, "zero": 0.1}))
     assert other["sha256"] != card["sha256"]

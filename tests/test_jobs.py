@@ -39,7 +39,7 @@ def landscape(tmp_path):
     return array
 
 
-CHOSEN = {"threshold": 0.3, "persistence": 0.05, "min_size": 5}
+CHOSEN = {"threshold": 0.3, "persistence": 0.05, "min_size": 5, "min_peak": 0.5}
 
 
 def wanted() -> Wanted:
@@ -87,6 +87,7 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3, sigm
         tiles,
         persistence=CHOSEN["persistence"],
         min_size=CHOSEN["min_size"],
+        min_peak=CHOSEN["min_peak"],
         contracted=Records(folder / "stitch_tiles", "a"),
         **common,
     )
@@ -340,7 +341,12 @@ def test_a_tile_whose_basins_are_not_as_recorded_is_stitched_again(tmp_path, lan
 
     def finish():
         stitch_volume(
-            tmp_path / "tiles", persistence=0.05, min_size=5, contracted=contracted, **common
+            tmp_path / "tiles",
+            persistence=0.05,
+            min_size=5,
+            min_peak=0.5,
+            contracted=contracted,
+            **common,
         )
         return {path: path.read_bytes() for path in (tmp_path / "tiles").iterdir()}
 

@@ -88,7 +88,10 @@ def chain(tmp_path):
     from mosaicell.networks import DistanceThreeClass
 
     net = DistanceThreeClass(channels=(2, 3), top_channels=(1, 2), dimensions=2).eval()
-    both = {"watershed": HEIGHTS, "three_class": {"threshold": 0.5, "persistence": 0.2}}
+    both = {
+        "watershed": HEIGHTS | {"min_peak": 0.5},
+        "three_class": {"threshold": 0.5, "persistence": 0.2},
+    }
     model.save(net, tmp_path / "chain.safetensors", **CARD | {"top_models": both})
     return tmp_path / "chain.safetensors", net
 
@@ -176,10 +179,12 @@ def test_saving_twice_gives_the_same_bytes(saved):
         ({"top_models": {}}, "top_models = {}; allowed is watershed, by its task"),
         ({"top_models": {"three_class": HEIGHTS}}, "allowed is watershed, by its task"),
         ({"top_models": {"watershed": 0.3}}, "top_models.watershed = 0.3"),
-        ({"top_models": {"watershed": {"threshold": 0.3}}}, "threshold and persistence"),
+        ({"top_models": {"watershed": {"threshold": 0.3}}}, "threshold, persistence and"),
         ({"top_models": {"watershed": HEIGHTS | {"threshold": None}}}, "from 0 to 1"),
         ({"top_models": {"watershed": HEIGHTS | {"threshold": 1.5}}}, "from 0 to 1"),
         ({"top_models": {"watershed": HEIGHTS | {"persistence": -0.1}}}, "from 0 to 1"),
+        ({"top_models": {"watershed": HEIGHTS | {"min_peak": 1.5}}}, "from 0 to 1"),
+        ({"top_models": {"watershed": HEIGHTS | {"min_size": 1}}}, "from 0 to 1"),
         ({"task": "three_class"}, "allowed is three_class, by its task"),
         ({"task": "boundaries"}, "task = 'boundaries'"),
         ({"architecture": {}}, "channels, a list"),

@@ -47,6 +47,23 @@ def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
     assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.6, 0.2)
 
 
+def test_the_least_peak_is_that_of_the_user_or_the_model_or_one_that_all_cells_have():
+    heights = CARD["top_models"]["watershed"]
+    knows = CARD | {"top_models": {"watershed": heights | {"min_peak": 0.6}}}
+    own, predicted = sample(landscape=(Part("l.tif"),)), sample()
+    for given, card, one, expected in (
+        (None, knows, predicted, 0.6),
+        (None, CARD, predicted, 0.25),
+        (None, knows, own, 0.25),
+        (0.4, knows, predicted, 0.4),
+        (0.4, knows, own, 0.4),
+    ):
+        chosen = {"threshold": 0.25, "persistence": 0.1, "min_peak": given}
+        config = settings.read_config({"segment": chosen})
+        settings.fill_from_model(config, {"a": one}, card)
+        assert settings.min_peak(config, one, card) == expected
+
+
 def test_a_top_model_that_the_model_does_not_have_is_refused_where_it_is_needed():
     card = CARD | {"task": "three_class", "top_models": {"three_class": {}}}
     heights = {"threshold": 0.5, "persistence": 0.1}

@@ -269,27 +269,21 @@ def labels_of(fragments, stitched, grid):
     st.tuples(*[st.integers(1, 4)] * 3),
     st.sampled_from(PERSISTENCES),
     st.integers(0, 4),
+    st.sampled_from([0, 3, 9]),
     st.sampled_from([1, 2, 5]),
     st.integers(1, 3),
 )
 def test_groups_of_any_size_on_any_threads_give_the_labels_of_the_plain_reference(
-    landscape, tile_shape, persistence, min_size, tiles_of_group, threads
+    landscape, tile_shape, persistence, min_size, min_peak, tiles_of_group, threads
 ):
     grid = Grid(landscape.shape, tile_shape)
+    chosen = {"persistence": persistence, "min_size": min_size, "min_peak": min_peak}
     fragments, basins = tiles_of(landscape, grid, 0, persistence)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stitching, "TILES_OF_GROUP", tiles_of_group)
-        stitched = stitch(
-            basins.__getitem__,
-            grid=grid,
-            persistence=persistence,
-            min_size=min_size,
-            threads=threads,
-        )
+        stitched = stitch(basins.__getitem__, grid=grid, **chosen, threads=threads)
     labels = labels_of(fragments, stitched, grid)
-    expected = reference.watershed(
-        landscape, threshold=0, persistence=persistence, min_size=min_size
-    )
+    expected = reference.watershed(landscape, threshold=0, **chosen)
     np.testing.assert_array_equal(labels, expected)
     assert stitched.n_cells == expected.max()
 
@@ -298,7 +292,7 @@ def test_tiles_may_be_asked_for_in_any_order():
     landscape = np.random.default_rng(0).integers(0, 9, (30, 4, 5)).astype(np.uint16)
     grid = Grid(landscape.shape, (3, 2, 3))
     _, basins = tiles_of(landscape, grid, 2, 1)
-    stitched = stitch(basins.__getitem__, grid=grid, persistence=1, min_size=0)
+    stitched = stitch(basins.__getitem__, grid=grid, persistence=1, min_size=0, min_peak=0)
     in_order = [stitched.cells_of(tile) for tile in range(len(grid))]
     for tile in np.random.default_rng(1).permutation(len(grid)):
         for name, values in vars(stitched.cells_of(int(tile))).items():
@@ -343,7 +337,7 @@ def test_ids_are_as_wide_as_they_must_be(monkeypatch):
     fragments, basins = tiles_of(landscape, grid, 0, 1)
     for most, dtype in ((3, np.uint32), (2, np.uint64)):
         monkeypatch.setattr(stitching, "MOST_CELLS_OF_UINT32", most)
-        stitched = stitch(basins.__getitem__, grid=grid, persistence=1, min_size=0)
+        stitched = stitch(basins.__getitem__, grid=grid, persistence=1, min_size=0, min_peak=0)
         labels = labels_of(fragments, stitched, grid)
         assert stitched.dtype == labels.dtype == dtype
         assert stitched.cells_of(2).label.dtype == stitched.cells_of(2).ids.dtype == dtype
@@ -402,10 +396,11 @@ def test_the_simulation_can_tell_right_from_wrong(tmp_path, monkeypatch):
         ({"persistence": np.inf}, "persistence is inf"),
         ({"persistence": np.nan}, "persistence is nan"),
         ({"min_size": -1}, "min_size is -1"),
+        ({"min_peak": np.nan}, "min_peak is nan"),
     ],
 )
 def test_what_has_no_meaning_is_refused_in_one_sentence(change, said):
     with pytest.raises(ValueError, match=said) as refusal:
-        check_merging(**{"persistence": 0, "min_size": 0} | change)
+        check_merging(**{"persistence": 0, "min_size": 0, "min_peak": 0} | change)
     assert "allowed" in str(refusal.value)
     assert "\n" not in str(refusal.value)

@@ -61,7 +61,7 @@ def _small(monkeypatch):
     monkeypatch.setattr(train, "N_CHOICE", 1)
     for top_model in choice.LOOK:
         monkeypatch.setitem(choice.THRESHOLDS, top_model, (0.3, 0.5))
-        monkeypatch.setitem(choice.LOOK, top_model, ((0.2,), (0.1,)))
+        monkeypatch.setitem(choice.LOOK, top_model, ((0.2,), (0.1,), (0.0,)))
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

@@ -47,6 +47,7 @@ parameters = st.fixed_dictionaries(
         "threshold": st.sampled_from([-300.0, -1.0, 0.0, 0.3, 0.5, 1.0, 3.0]),
         "persistence": st.sampled_from([0.0, 0.25, 1.0, 2.0, 5.0, 1000.0]),
         "min_size": st.integers(0, 6),
+        "min_peak": st.sampled_from([-np.inf, -1.0, 0.5, 1.0, 3.0, 7.0]),
     }
 )
 
@@ -172,6 +173,19 @@ def test_cells_of_fewer_voxels_than_min_size_are_dropped(min_size, cells):
     assert labels.max() == cells
 
 
+@pytest.mark.parametrize(("min_peak", "cells"), [(-np.inf, 2), (3, 2), (3.01, 1), (4.01, 0)])
+def test_cells_of_a_lower_peak_than_min_peak_are_dropped(min_peak, cells):
+    landscape = np.array([[3, 3, 0, 4, 4, 4]])
+    labels = mosaicell.watershed(landscape, threshold=0, persistence=0, min_peak=min_peak)
+    assert labels.max() == cells
+
+
+def test_a_part_merges_before_its_peak_is_judged():
+    landscape = np.array([[3, 2, 4]])
+    labels = mosaicell.watershed(landscape, threshold=0, persistence=2, min_peak=3.5)
+    np.testing.assert_array_equal(labels, [[1, 1, 1]])
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 4), (0, 3), (3, 0), (0, 2, 2, 2), (2, 0, 2, 2)])
 def test_an_empty_array_has_no_cells(shape):
     labels = mosaicell.watershed(np.zeros(shape), threshold=0, persistence=0)
@@ -191,6 +205,7 @@ def test_an_empty_array_has_no_cells(shape):
         ({"persistence": -1}, "persistence is -1"),
         ({"persistence": np.inf}, "persistence is inf"),
         ({"min_size": -1}, "min_size is -1"),
+        ({"min_peak": np.nan}, "min_peak is nan"),
         ({"sigma": -1}, "sigma is -1"),
         ({"tile_shape": (0, 2, 2)}, "tile_shape is"),
         ({"tile_shape": (2, 2, 2, 2)}, "tile_shape is"),

@@ -83,6 +83,11 @@ def earlier(stage):
     return lambda wildcards: origins.earlier(stage, config, SAMPLES[wildcards.sample], ABOUT_MODEL)
 
 
+def min_peak(wildcards):
+    """Least peak of a sample's cells, as a function of a rule's wildcards."""
+    return settings.min_peak(config, SAMPLES[wildcards.sample], ABOUT_MODEL)
+
+
 def load(wildcards):
     """What is known of the work on a sample; a model in training has none."""
     name = wildcards.get("sample")

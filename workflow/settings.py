@@ -81,6 +81,17 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
         config["segment"][key] = recommended[key]
 
 
+def min_peak(config: dict, sample: Sample, card: dict) -> float:
+    """Least peak of a sample's cells, in units of its landscape.
+
+    Where neither the configuration nor the model says one, the threshold, above which all are.
+    """
+    said = config["segment"]["min_peak"]
+    if said is None and not sample.landscape:
+        said = card["top_models"][config["segment"]["top_model"]].get("min_peak")
+    return config["segment"]["threshold"] if said is None else said
+
+
 def check_scale(config: dict, samples: dict[str, Sample], card: dict) -> None:
     """Refuse a diameter for a model, made elsewhere, that does not say which one it knows.
 

@@ -47,6 +47,7 @@ rule stitch:
         + expand([EXPORT, TRACKED], format=FORMATS, allow_missing=True),
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],
+        min_peak=min_peak,
         earlier=earlier("stitch"),
     script:
         "../scripts/stitch.py"

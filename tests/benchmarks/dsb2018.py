@@ -5,9 +5,13 @@ it has seen. Two images are of one group if they are of one size (pixels) and a 
 leads from one to the other in which neighbours differ by less than a factor of 2 ** `STEP` both in
 background (median grey level outside of the nuclei, plus `DARK`) and in the median area of a
 nucleus. Groups are numbered from the largest to the smallest; of each four the second is held out,
-the fourth is for validation, and the others are trained on.
+the fourth is for validation, and the others are trained on. When all settings have been chosen so,
+a final training may see more: `--final` gives every second image of the groups for validation to
+training, and the others still say which weights, threshold and persistence to take. What is held
+out stays held out.
 
     python dsb2018.py split DATA SHEET       # a sheet for `train.data`
+    python dsb2018.py split DATA SHEET --final
     python dsb2018.py score DATA MODEL       # F1 on the groups held out, each and together
     python dsb2018.py score DATA MODEL --split validation --min-size 20    # to choose that size
     python dsb2018.py scale DATA MODEL       # the same images at other scales
@@ -63,9 +67,12 @@ def grouped(data: Path) -> pd.DataFrame:
     return index.drop(columns="name")
 
 
-def split(data: Path, sheet: Path) -> None:
+def split(data: Path, sheet: Path, *, final: bool) -> None:
     """Write the sheet, and say what is in it."""
     index = grouped(data)
+    if final:
+        chosen_by = index[index["split"] == "validation"].sort_values(["group", "id"])
+        index.loc[chosen_by.index[1::2], "split"] = "train"
     rows = index[index["split"] != "held out"]
     lines = [
         f"{data / 'images' / name}.tif\t{data / 'labels' / name}.tif\t{part}"
@@ -137,10 +144,11 @@ if __name__ == "__main__":
     parser.add_argument(
         "--min-size", type=int, default=0, help="smaller cells (pixels) are dropped"
     )
+    parser.add_argument("--final", action="store_true", help="train on half of validation, too")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     if given.what == "split":
-        split(given.data, Path(given.other))
+        split(given.data, Path(given.other), final=given.final)
     else:
         do = {"score": score, "scale": scale}[given.what]
         chosen = {"split": given.split, "min_size": given.min_size, "threads": given.threads}

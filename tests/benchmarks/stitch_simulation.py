@@ -84,6 +84,7 @@ def join(grid: Grid, folder: Path, threads: int) -> tuple[int, float, float]:
         grid=grid,
         persistence=PERSISTENCE,
         min_size=MIN_SIZE,
+        min_peak=-np.inf,
         contracted=Records(folder / "records", "a"),
         what="stitch",
         threads=threads,

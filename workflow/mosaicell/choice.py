@@ -1,16 +1,19 @@
 """Judging a network while it is trained, and choosing what the watershed needs of its landscapes.
 
 Idea: images that are never trained on are predicted as `predict` does it, and cut as the stages
-do it; F1 counts the cells of all images together. While a network learns, the best threshold and
-persistence move: a look tries a few, or F1 would rather tell how near those are. At the end,
-threshold and persistence are those of the best mean of F1 at the IoUs, or nearly so and with less
-merged, for each top model on its own.
+do it; F1 counts the cells of all images together. While a network learns, the best threshold,
+persistence and least peak of a cell move: a look tries a few, or F1 would rather tell how near
+those are. At the end they are chosen by the mean of F1 at the IoUs, for each top model on its own.
 """
 
+from collections.abc import Sequence
+from itertools import product
+
 import numpy as np
+from scipy.ndimage import maximum
 
 from .dataset import LabelledImage
-from .evaluate import match, scores
+from .evaluate import match_overlaps, overlaps, scores, without
 from .geometry import Grid, cube
 from .networks import Network
 from .predict import ONE, channel_of_levels, predict
@@ -19,10 +22,11 @@ from .store import SHARD_VOXELS
 from .whole.watershed import watershed
 
 IOUS = (0.5, 0.75)  # F1 is the mean of those at both
-# Thresholds and persistences of a look, by top model. Probabilities are either high or low.
+# Thresholds, persistences and least peaks of a look, by top model. Probabilities are either high
+# or low.
 LOOK = {
-    "watershed": ((0.05, 0.1, 0.2, 0.3), (0.05, 0.15)),
-    "three_class": ((0.2, 0.4, 0.6), (0.3,)),
+    "watershed": ((0.05, 0.1, 0.2, 0.3), (0.05, 0.15), (0.0, 0.5, 0.6, 0.7)),
+    "three_class": ((0.2, 0.4, 0.6), (0.3,), (0.0, 0.8)),
 }
 THRESHOLDS = {
     "watershed": (0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
@@ -32,6 +36,9 @@ PERSISTENCES = {
     "watershed": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3),
     "three_class": (0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
 }
+MIN_PEAKS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
+N_DRAWS = 1000  # of as many pictures, for a standard error
+KINDS = ("true_positives", "false_positives", "false_negatives")
 
 
 def landscape_of(
@@ -64,44 +71,39 @@ def landscape_of(
     return landscape
 
 
-def scores_of(
+def counts_of(
     landscapes: list[np.ndarray],
     pictures: list[LabelledImage],
     *,
     threshold: float,
     persistence: float,
+    min_peaks: Sequence[float],
     threads: int,
-) -> dict[float, dict]:
-    """Scores by IoU of the watershed of many landscapes, their cells counted together."""
-    counts = {iou: np.zeros(3, int) for iou in IOUS}
-    for landscape, picture in zip(landscapes, pictures, strict=True):
+) -> np.ndarray:
+    """True and false positives and false negatives (int64) of the watershed of landscapes.
+
+    By least peak, picture, IoU and kind.
+    """
+    counts = np.zeros((len(min_peaks), len(pictures), len(IOUS), len(KINDS)), np.int64)
+    for k, (landscape, picture) in enumerate(zip(landscapes, pictures, strict=True)):
         cells = watershed(landscape, threshold=threshold, persistence=persistence, threads=threads)
-        for iou in IOUS:
-            found = match(cells, picture.labels, iou=iou)
-            counts[iou] += [
-                found[k] for k in ("true_positives", "false_positives", "false_negatives")
-            ]
-    return {iou: scores(*count.tolist()) for iou, count in counts.items()}
+        found = overlaps([(cells, picture.labels)])
+        # A least peak only drops cells: the landscape is cut once for all of them.
+        peaks = np.asarray(maximum(landscape, cells, found.label))
+        for i, min_peak in enumerate(min_peaks):
+            high = without(found, peaks < min_peak)
+            for j, iou in enumerate(IOUS):
+                matched = match_overlaps(high, iou=iou)
+                counts[i, k, j] = [matched[kind] for kind in KINDS]
+    return counts
 
 
 def look(
     landscapes: list[np.ndarray], pictures: list[LabelledImage], *, top_model: str, threads: int
 ) -> float:
-    """The mean of F1 over the IoUs, with the best of a few thresholds and persistences."""
-    thresholds, persistences = LOOK[top_model]
-    return max(
-        _mean_f1(
-            scores_of(
-                landscapes, pictures, threshold=threshold, persistence=persistence, threads=threads
-            )
-        )
-        for threshold in thresholds
-        for persistence in persistences
-    )
-
-
-def _mean_f1(by_iou: dict[float, dict]) -> float:
-    return float(np.mean([said["f1"] for said in by_iou.values()]))
+    """The mean of F1 over the IoUs, with the best of a few parameters."""
+    _, counts = _tried(landscapes, pictures, *LOOK[top_model], threads)
+    return float(_mean_f1(counts.sum(1)).max())
 
 
 def choose(
@@ -109,21 +111,54 @@ def choose(
     pictures: list[LabelledImage],
     *,
     top_model: str,
-    tolerance: float,
+    cautious: bool,
     threads: int,
 ) -> tuple[dict[str, float], dict[float, dict]]:
-    """Threshold and persistence, and the scores by IoU.
+    """Threshold, persistence and least peak of a cell, and the scores by IoU.
 
-    Of all whose mean of F1 over the IoUs is within a tolerance of the best, those with the lowest
-    persistence, and of these the best.
+    Those of the best mean of F1 over the IoUs. The cautious, whose pictures are not of the kind
+    that will come, take of all that are within one standard error of it those that drop least, of
+    these those that merge least, and of these the best.
+
+    Notes
+    -----
+    L. Breiman et al.: Classification and Regression Trees (1984), section 3.4.3, for the rule of
+    one standard error; B. Efron (1979), doi 10.1214/aos/1176344552, for how it is estimated.
     """
-    tried = [
-        {"threshold": threshold, "persistence": persistence}
-        for threshold in THRESHOLDS[top_model]
-        for persistence in PERSISTENCES[top_model]
-    ]
-    found = [scores_of(landscapes, pictures, **chosen, threads=threads) for chosen in tried]
-    means = [_mean_f1(of_both) for of_both in found]
-    good = [i for i, mean in enumerate(means) if mean >= max(means) - tolerance]
-    best = min(good, key=lambda i: (tried[i]["persistence"], -means[i]))
-    return tried[best], found[best]
+    grids = THRESHOLDS[top_model], PERSISTENCES[top_model], MIN_PEAKS
+    tried, counts = _tried(landscapes, pictures, *grids, threads)
+    means = _mean_f1(counts.sum(1))
+    best = int(means.argmax())
+    if cautious:
+        drawn = np.random.default_rng(0).integers(len(pictures), size=(N_DRAWS, len(pictures)))
+        least = means[best] - _mean_f1(counts[best][drawn].sum(1)).std()
+        good = np.flatnonzero(means >= least).tolist()
+        best = min(good, key=lambda i: (tried[i]["min_peak"], tried[i]["persistence"], -means[i]))
+    of_iou = counts[best].sum(0).tolist()
+    return tried[best], {iou: scores(*count) for iou, count in zip(IOUS, of_iou, strict=True)}
+
+
+def _tried(
+    landscapes: list[np.ndarray],
+    pictures: list[LabelledImage],
+    thresholds: Sequence[float],
+    persistences: Sequence[float],
+    min_peaks: Sequence[float],
+    threads: int,
+) -> tuple[list[dict[str, float]], np.ndarray]:
+    """All combinations of parameters, and `counts_of` them."""
+    tried, counts = [], []
+    for threshold, persistence in product(thresholds, persistences):
+        chosen = {"threshold": threshold, "persistence": persistence}
+        tried += [chosen | {"min_peak": min_peak} for min_peak in min_peaks]
+        counts.append(
+            counts_of(landscapes, pictures, **chosen, min_peaks=min_peaks, threads=threads)
+        )
+    return tried, np.concatenate(counts)
+
+
+def _mean_f1(counts: np.ndarray) -> np.ndarray:
+    """The mean over the IoUs of F1 of counts (..., IoU, kind); 1 where nothing is, and is found."""
+    right = 2 * counts[..., 0]
+    all_cells = right + counts[..., 1] + counts[..., 2]
+    return np.where(all_cells > 0, right / np.maximum(all_cells, 1), 1.0).mean(-1)

@@ -114,6 +114,21 @@ def joined(frames: Iterable[Overlaps]) -> Overlaps:
     return kind(*(np.concatenate([getattr(f, name) for f in shifted]) for name in names))
 
 
+def without(found: Overlaps, dropped: np.ndarray) -> Overlaps:
+    """What is left if predicted instances are dropped, of each of which a bool says so."""
+    kept = ~dropped
+    pairs = kept[found.row]
+    return replace(
+        found,
+        size=found.size[kept],
+        row=(np.cumsum(kept) - 1)[found.row[pairs]],
+        column=found.column[pairs],
+        shared=found.shared[pairs],
+        label=found.label[kept],
+        box=found.box[kept],
+    )
+
+
 def _runs(
     labels: np.ndarray, truth: np.ndarray, origin: Triple = (0, 0, 0)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

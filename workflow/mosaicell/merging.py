@@ -106,13 +106,14 @@ class Contracted:
     component : ndarray of uint32, (n,)
         Of each node: 1 to c if it is in a finished component; c + 1 + i if it is in node i of
         `rest`; 0 if it has no voxels and nothing depends on it any more.
-    voxel, size, bbox : ndarrays, (c,) and (c, 6)
-        The peak, the number of voxels and the bounding box of each finished component.
+    peak, voxel, size, bbox : ndarrays, (c,) and (c, 6)
+        Of each finished component, see `Basins`.
     rest : Basins
         What is left to be decided.
     """
 
     component: np.ndarray
+    peak: np.ndarray
     voxel: np.ndarray
     size: np.ndarray
     bbox: np.ndarray
@@ -194,6 +195,7 @@ def contract(parts: list[Basins], outer: list[int], *, persistence: float) -> Co
     )
     return Contracted(
         component=component,
+        peak=peak[tops[:n_finished]],
         voxel=voxel[tops[:n_finished]],
         size=all_size[:n_finished],
         bbox=all_bbox[:n_finished],

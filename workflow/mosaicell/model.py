@@ -31,6 +31,8 @@ TOP_MODELS = {  # that a network has, by its task: see `networks`
     "three_class": ("three_class",),
     "distance_three_class": ("watershed", "three_class"),
 }
+HEIGHTS = {"threshold", "persistence"}
+MAYBE = {"min_peak"}  # without it, no cell is dropped for its peak
 FIELDS = {
     "name": str,
     "license": str,
@@ -39,7 +41,7 @@ FIELDS = {
     "nominal_diameter": (int, float),  # voxels: images are brought to cells of this size
     "window": int,  # voxels, edge of the core of a window
     "halo": int,  # voxels on each side of the core
-    "top_models": dict,  # for each: `threshold` and `persistence` recommended for the watershed
+    "top_models": dict,  # for each: `HEIGHTS` that are recommended for the watershed, or more
     "training": dict,
     "scores": dict,
     "sha256": str,  # of the weight file
@@ -173,12 +175,12 @@ def _check_top_models(path: Path, fields: dict) -> None:
     for name, heights in given.items():
         if (
             not isinstance(heights, dict)
-            or set(heights) != {"threshold", "persistence"}
+            or not HEIGHTS <= set(heights) <= HEIGHTS | MAYBE
             or not all(
                 _is(height, (int, float)) and 0 <= height <= 1 for height in heights.values()
             )
         ):
-            allowed = "threshold and persistence, each a number from 0 to 1"
+            allowed = "threshold, persistence and, or not, min_peak, each a number from 0 to 1"
             _refuse(path, f"says top_models.{name} = {heights!r}", allowed)
 
 
@@ -345,7 +347,8 @@ def save(
     window : int
         Edge of a window's core in voxels, a multiple of `net.stride`.
     top_models : dict
-        For each top model the `threshold` and `persistence` recommended for its landscapes.
+        For each top model the `threshold` and `persistence` recommended for its landscapes, and
+        `min_peak` if there is one.
     training, scores : dict
         How the model was made, and how good it is: for the reader of the card.
 

@@ -14,7 +14,7 @@ Steps:
    one as the two, four or eight boxes that halve it along each axis, one after the other.
 3. `_hand_out`: back down the same tree, each tile learns for its unfinished nodes to which cells
    at the borders of tiles they came to belong.
-4. `_Ids`: cells of at least `min_size` voxels get the ids 1..N in the order of their peaks' linear
+4. `_Ids`: cells that are large and high enough get the ids 1..N in the order of their peaks' linear
    indices. The peaks of one layer of tiles are a range in this order, so they are counted layer
    by layer.
 
@@ -44,6 +44,8 @@ TILES_OF_GROUP = 64
 LAYERS_IN_MEMORY = 2
 MOST_CELLS_OF_UINT32 = 2**32 - 1
 ALL_FACES = 0b111111  # low z, y, x, high z, y, x
+# Says of components with these sizes (voxels) and heights of peaks which are cells.
+IsCell = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class TileBasins(Basins):
         node k of what is handed on. 0 for i = 0.
     cell_peak : ndarray of int64, (c,)
         Linear index in the volume of the peak of each finished cell.
+    cell_height : ndarray of float64, (c,)
+        Value of the landscape there.
     cell_size : ndarray of int64, (c,)
         Number of voxels.
     cell_bbox : ndarray of int32, (c, 6)
@@ -67,6 +71,7 @@ class TileBasins(Basins):
 
     component: np.ndarray
     cell_peak: np.ndarray
+    cell_height: np.ndarray
     cell_size: np.ndarray
     cell_bbox: np.ndarray
 
@@ -114,7 +119,7 @@ class Stitched:
     cells_of: Callable[[int], TileCells]
 
 
-def check_merging(*, persistence: float, min_size: int) -> None:
+def check_merging(*, persistence: float, min_size: int, min_peak: float) -> None:
     """Refuse parameters without a meaning, in one sentence (ValueError)."""
     if not (np.isfinite(persistence) and persistence >= 0):
         raise ValueError(
@@ -125,6 +130,11 @@ def check_merging(*, persistence: float, min_size: int) -> None:
         raise ValueError(
             f"min_size is {min_size}; allowed is a number of voxels of at least 0: 0 keeps every "
             "cell"
+        )
+    if np.isnan(min_peak):
+        raise ValueError(
+            "min_peak is nan; allowed is a number in units of the landscape: the threshold, or "
+            "less, keeps every cell"
         )
 
 
@@ -210,6 +220,7 @@ def contract_linked(
         **contracted.rest.arrays(),
         component=np.concatenate((np.zeros(1, np.uint32), contracted.component)),
         cell_peak=contracted.voxel,
+        cell_height=contracted.peak,
         cell_size=contracted.size,
         cell_bbox=contracted.bbox,
     )
@@ -290,6 +301,7 @@ def stitch(
     grid: Grid,
     persistence: float,
     min_size: int,
+    min_peak: float,
     threads: int = 1,
 ) -> Stitched:
     """Join what is left of all tiles to cells.
@@ -305,6 +317,8 @@ def stitch(
         least this much; in units of the landscape, and what the tiles were contracted with.
     min_size : int
         Cells of fewer voxels are dropped.
+    min_peak : float
+        Cells whose peak is lower are dropped; in units of the landscape.
     threads : int, optional
         Groups of tiles in work at a time.
 
@@ -312,10 +326,14 @@ def stitch(
     -------
     Stitched
     """
-    check_merging(persistence=persistence, min_size=min_size)
+    check_merging(persistence=persistence, min_size=min_size, min_peak=min_peak)
+
+    def is_cell(size: np.ndarray, height: np.ndarray) -> np.ndarray:
+        return (size >= min_size) & (height >= min_peak)
+
     with ThreadPoolExecutor(threads) as pool:
-        border = _hand_out(_contract_all(read, grid, persistence, pool, threads), grid, min_size)
-    ids = _Ids(read, grid, min_size, border)
+        border = _hand_out(_contract_all(read, grid, persistence, pool, threads), grid, is_cell)
+    ids = _Ids(read, grid, is_cell, border)
     return Stitched(ids.n_cells, ids.dtype, ids.cells_of)
 
 
@@ -330,6 +348,7 @@ class _Group:
     parts: Sequence
     n_nodes: list[int]
     component: np.ndarray
+    peak: np.ndarray
     voxel: np.ndarray
     size: np.ndarray
     bbox: np.ndarray
@@ -382,6 +401,7 @@ def _contract_box(
         parts=parts,
         n_nodes=[part.voxel.size for part in basins],
         component=contracted.component,
+        peak=contracted.peak,
         voxel=contracted.voxel,
         size=contracted.size,
         bbox=contracted.bbox,
@@ -408,7 +428,7 @@ def _common_faces(part: Box, whole: Box) -> int:
 
 @dataclass(frozen=True)
 class _Border:
-    """The cells of at least `min_size` voxels that are not finished in one tile, from 1 on.
+    """The cells that are kept and are not finished in one tile, from 1 on.
 
     `cell_of_node` has for each tile the cells of the nodes that it handed on, 0 for none; the
     others are those of `Contracted`.
@@ -420,7 +440,7 @@ class _Border:
     bbox: np.ndarray
 
 
-def _hand_out(whole: _Group, grid: Grid, min_size: int) -> _Border:
+def _hand_out(whole: _Group, grid: Grid, is_cell: IsCell) -> _Border:
     """Step 3: from the group of all tiles back to each of them."""
     columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     cell_of_node: list[np.ndarray] = [np.empty(0, np.uint8)] * len(grid)
@@ -428,7 +448,7 @@ def _hand_out(whole: _Group, grid: Grid, min_size: int) -> _Border:
 
     def give(group: _Group, cell_of_rest: np.ndarray) -> None:
         nonlocal n_cells
-        kept = group.size >= min_size
+        kept = is_cell(group.size, group.peak)
         finished = np.where(kept, n_cells + np.cumsum(kept), 0)
         n_cells += int(kept.sum())
         columns.append((group.voxel[kept], group.size[kept], group.bbox[kept]))
@@ -453,9 +473,9 @@ class _Ids:
     """
 
     def __init__(
-        self, read: Callable[[int], TileBasins], grid: Grid, min_size: int, border: _Border
+        self, read: Callable[[int], TileBasins], grid: Grid, is_cell: IsCell, border: _Border
     ):
-        self.read, self.grid, self.min_size, self.border = read, grid, min_size, border
+        self.read, self.grid, self.is_cell, self.border = read, grid, is_cell, border
         self.tiles_of_layer = grid.counts[1] * grid.counts[2]
         tiles = _tiles_of(border.voxel, grid)
         self.by_tile = np.argsort(tiles, kind="stable")
@@ -480,7 +500,7 @@ class _Ids:
         peaks = [self.border.voxel[self._at_border(first, n)]]
         for tile in range(first, first + n):
             basins = self.read(tile)
-            peaks.append(basins.cell_peak[basins.cell_size >= self.min_size])
+            peaks.append(basins.cell_peak[self.is_cell(basins.cell_size, basins.cell_height)])
         return np.sort(np.concatenate(peaks))
 
     def _of_peaks(self, peaks: np.ndarray, layer: int) -> np.ndarray:
@@ -491,7 +511,7 @@ class _Ids:
     def cells_of(self, tile: int) -> TileCells:
         """What a tile needs: cells that are finished in it come first, then those at its border."""
         basins, border = self.read(tile), self.border
-        kept = basins.cell_size >= self.min_size
+        kept = self.is_cell(basins.cell_size, basins.cell_height)
         ids = np.zeros(kept.size, np.int64)
         ids[kept] = self._of_peaks(basins.cell_peak[kept], tile // self.tiles_of_layer)
         of_nodes = self.of_border[border.cell_of_node[tile]]

@@ -10,7 +10,7 @@ drawn depends on the seed and the number of the volume alone, never on the numbe
    a checkpoint (`checkpoint`), from which a killed training goes on. If F1 has not risen for long,
    stop. A training that starts from a model looks at that first, so it never gives a worse one.
 4. Choose: of all the weights that were looked at the best, and for each top model the watershed's
-   threshold and persistence (`choice`). Save weights, card and curves.
+   threshold, persistence and least peak (`choice`). Save weights, card and curves.
 
 Labelled images for steps 3 and 4 are those of the split `validation`; without labelled images,
 steps 3 and 4 have synthetic volumes, each its own.
@@ -42,9 +42,6 @@ from .unet import NORMALISATION
 from .volumes import CHOICE, SYNTHETIC_EDGE, VALIDATION, TrainingVolumes, held_out
 
 N_VALIDATION, N_CHOICE = 8, 32  # synthetic volumes
-# Of F1 by which threshold and persistence are chosen on synthetic volumes. These are noisier than
-# most images, so that merging more helps there, a little, and costs elsewhere.
-SYNTHETIC_TOLERANCE = 0.005
 # Share of the steps after which batch normalisation keeps its constants: a batch is so small that
 # its own mean tells the network of the volume, which no later prediction will.
 FREEZE_AT = 0.1
@@ -345,13 +342,14 @@ def train(
             landscapes(top_model, judged),
             judged,
             top_model=top_model,
-            tolerance=0.0 if validation else SYNTHETIC_TOLERANCE,
+            # Real images are unlike synthetic ones, and a network is less sure of them.
+            cautious=not validation,
             threads=threads,
         )
         scores[top_model] = {f"iou {iou}": said for iou, said in of_iou.items()}
         _say(
-            f"{top_model}: threshold {chosen[top_model]['threshold']} and persistence "
-            f"{chosen[top_model]['persistence']}: "
+            f"{top_model}: threshold {chosen[top_model]['threshold']}, persistence "
+            f"{chosen[top_model]['persistence']} and min_peak {chosen[top_model]['min_peak']}: "
             + ", ".join(f"F1 {of_iou[iou]['f1']:.3f} at IoU {iou}" for iou in IOUS)
         )
     model.save(
@@ -369,10 +367,10 @@ def train(
         scores={
             "data": (
                 f"{len(validation)} images of the split validation, not trained on, but by which "
-                "weights, threshold and persistence were chosen"
+                "weights, threshold, persistence and min_peak were chosen"
                 if validation
                 else f"{N_CHOICE} synthetic images of edge {SYNTHETIC_EDGE}, not trained on, but "
-                "by which threshold and persistence were chosen"
+                "by which threshold, persistence and min_peak were chosen"
             ),
             **scores,
         },

@@ -129,6 +129,7 @@ def stitch_volume(
     grid: Grid,
     persistence: float,
     min_size: int,
+    min_peak: float,
     contracted: Records,
     what: str,
     threads: int = 1,
@@ -139,8 +140,9 @@ def stitch_volume(
     ----------
     folder : Path
         See `mosaicell.jobs`.
-    grid, persistence, min_size
-        See `stitch.stitch`; the persistence is that of `stitch_tiles`.
+    grid, persistence, min_size, min_peak
+        See `stitch.stitch`; the persistence is that of `stitch_tiles`, and heights are in units of
+        the stored landscape.
     contracted : Records
         Of the tiles, by `stitch_tiles`.
     what : str
@@ -169,7 +171,12 @@ def stitch_volume(
             return TileBasins(**read_arrays(tile_file(folder, first + tile, "basins")))
 
         return stitch(
-            read, grid=in_frame, persistence=persistence, min_size=min_size, threads=threads
+            read,
+            grid=in_frame,
+            persistence=persistence,
+            min_size=min_size,
+            min_peak=min_peak,
+            threads=threads,
         )
 
     def write(stitched: Stitched, first: int, before: int, dtype: np.dtype, tile: int) -> int:

@@ -62,9 +62,9 @@ def hints(scene: Scene, tally: Tally) -> list[str]:
     voxel, said = scene.voxel, []
     if not tally.n:
         said.append(
-            "No cells were found. If the pictures below show cells, lower segment.threshold, or "
-            "segment.min_size if they are small; if the pictures are empty, check the sample's "
-            "channel."
+            "No cells were found. If the pictures below show cells, lower segment.threshold, "
+            "segment.min_peak if they are dim, or segment.min_size if they are small; if the "
+            "pictures are empty, check the sample's channel."
         )
     if scene.voxel_size is None:
         said.append(

@@ -27,6 +27,7 @@ def watershed(
     threshold: float,
     persistence: float,
     min_size: int = 0,
+    min_peak: float = -np.inf,
     sigma: float | Sigma = 0.0,
     tile_shape: Triple | None = None,
     threads: int = 1,
@@ -46,6 +47,9 @@ def watershed(
         this much; in units of the landscape.
     min_size : int, optional
         Cells of fewer voxels are dropped.
+    min_peak : float, optional
+        Cells whose peak is lower are dropped; in units of the landscape. The peak of what a network
+        is sure of is high.
     sigma : float or (z, y, x), optional
         Standard deviation in voxels of a Gaussian by which the landscape is smoothed first.
     tile_shape : tuple of int, optional
@@ -85,7 +89,7 @@ def watershed(
             "or 2 (y, x): pass one channel at a time"
         )
     check_threshold(threshold)
-    check_merging(persistence=persistence, min_size=min_size)
+    check_merging(persistence=persistence, min_size=min_size, min_peak=min_peak)
     sigma = check_sigma(sigma)
     check_values(landscape)
     frames = landscape.reshape((1,) * (4 - landscape.ndim) + landscape.shape)
@@ -97,7 +101,7 @@ def watershed(
     with ThreadPoolExecutor(threads) as pool:
         for number, frame in enumerate(frames):
             cut = _cut(frame, labels[number], grid, pool, threshold, sigma)
-            stitched = _stitch(*cut, grid, pool, persistence, min_size, threads)
+            stitched = _stitch(*cut, grid, pool, persistence, min_size, min_peak, threads)
             if n_cells + stitched.n_cells >= 2**32:
                 labels = labels.astype(np.uint64)
             _relabel(labels[number], stitched, grid, pool, n_cells)
@@ -139,6 +143,7 @@ def _stitch(
     pool: ThreadPoolExecutor,
     persistence: float,
     min_size: int,
+    min_peak: float,
     threads: int,
 ) -> Stitched:
     """What the tiles' fragments are joined to."""
@@ -159,6 +164,7 @@ def _stitch(
         grid=grid,
         persistence=persistence,
         min_size=min_size,
+        min_peak=min_peak,
         threads=threads,
     )
 
