@@ -9,6 +9,8 @@
 # make bench-networks DATA=... : networks beside StarDist, all trained for MINUTES each; takes hours.
 PYTHON ?= python3
 BIN := .venv/bin
+# Where it is set, each of the many jobs would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO := results/demo
 DATA ?= data
 MINUTES ?= 30

@@ -143,7 +143,11 @@ AMONG_CELLS = [
         "um",
         "from centroid to centroid of the nearest other cell of the frame; null if there is none",
     ),
-    Column("landscape_peak", "landscape", "highest value of the landscape, smoothed as it was cut"),
+    Column(
+        "landscape_peak",
+        "landscape",
+        "highest value of the landscape, smoothed as it was cut (at least `segment.min_peak`)",
+    ),
     Column("landscape_mean", "landscape", "its mean in the cell"),
     Column(
         "persistence",
