@@ -122,7 +122,7 @@ def choose(
 
     Notes
     -----
-    L. Breiman et al.: Classification and Regression Trees (1984), section 3.4.3, for the rule of
+    L. Breiman et al.: Classification and Regression Trees (1984), chapter 3, for the rule of
     one standard error; B. Efron (1979), doi 10.1214/aos/1176344552, for how it is estimated.
     """
     grids = THRESHOLDS[top_model], PERSISTENCES[top_model], MIN_PEAKS

@@ -32,7 +32,7 @@ TOP_MODELS = {  # that a network has, by its task: see `networks`
     "distance_three_class": ("watershed", "three_class"),
 }
 HEIGHTS = {"threshold", "persistence"}
-MAYBE = {"min_peak"}  # without it, no cell is dropped for its peak
+OPTIONAL = {"min_peak"}  # without it, no cell is dropped for its peak
 FIELDS = {
     "name": str,
     "license": str,
@@ -175,7 +175,7 @@ def _check_top_models(path: Path, fields: dict) -> None:
     for name, heights in given.items():
         if (
             not isinstance(heights, dict)
-            or not HEIGHTS <= set(heights) <= HEIGHTS | MAYBE
+            or not HEIGHTS <= set(heights) <= HEIGHTS | OPTIONAL
             or not all(
                 _is(height, (int, float)) and 0 <= height <= 1 for height in heights.values()
             )

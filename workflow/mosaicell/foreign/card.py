@@ -47,7 +47,7 @@ LANDSCAPE = {
     "one": 1,  # the value that becomes 1
 }
 PARAMETERS = ("threshold", "persistence")
-MAYBE = ("min_peak",)  # without it, no cell is dropped for its peak
+OPTIONAL = ("min_peak",)  # without it, no cell is dropped for its peak
 # What is allowed, in words.
 AXES = "y and x, with or without z, b (of 1) and c"
 TOP_MODELS = (
@@ -225,7 +225,7 @@ def _are_top_models(value: object) -> bool:
     given = value["watershed"]
     return (
         isinstance(given, dict)
-        and set(PARAMETERS) <= set(given) <= {*PARAMETERS, *MAYBE}
+        and set(PARAMETERS) <= set(given) <= {*PARAMETERS, *OPTIONAL}
         and all(_is_number(number) and 0 <= number <= 1 for number in given.values())
     )
 
