@@ -49,9 +49,24 @@ def test_the_order_of_the_index_does_not_matter_and_what_is_held_out_is_not_in_t
         data / "index.csv", index=False
     )
     pd.testing.assert_frame_equal(dsb2018.grouped(data), index)
-    dsb2018.split(data, data / "sheet.tsv")
+    dsb2018.split(data, data / "sheet.tsv", final=False)
     rows = pd.read_csv(data / "sheet.tsv", sep="\t")
     named = {path.split("/")[-1].removesuffix(".tif") for path in rows["image"]}
     held_out = set(index.loc[index["split"] == "held out", "id"])
     assert len(named) + len(held_out) == 200
     assert not named & held_out
+
+
+def test_a_final_training_is_given_half_of_validation_and_nothing_that_is_held_out(data):
+    index = dsb2018.grouped(data).set_index("id")
+    dsb2018.split(data, data / "sheet.tsv", final=True)
+    rows = pd.read_csv(data / "sheet.tsv", sep="\t")
+    was = index.loc[[path.split("/")[-1].removesuffix(".tif") for path in rows["image"]]]
+    assert not (was["split"] == "held out").any()
+    assert len(rows) == (index["split"] != "held out").sum()
+    moved = was[(was["split"].to_numpy() != rows["split"].to_numpy())]
+    assert set(moved["split"]) == {"validation"}
+    n_validation = (index["split"] == "validation").sum()
+    assert len(moved) == n_validation // 2
+    for _, part in was[was["split"] == "validation"].groupby("group"):
+        assert abs(part.index.isin(moved.index).sum() - len(part) / 2) <= 1
