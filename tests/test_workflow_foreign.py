@@ -77,7 +77,7 @@ def test_a_network_made_elsewhere_cuts_cells_that_no_tiling_changes(tmp_path, wr
         config = configured(
             folder, row, tile=tile, jobs=jobs, predict={"model": str(path)}, segment={"min_size": 5}
         )
-        run(folder, config)
+        run(folder, config, "results/a/cells.parquet")
         found[jobs] = products(folder, "a")
         landscape = open_array(folder / "results/work/a/landscape.zarr")[:]
     assert found[1] == found[2]
@@ -96,7 +96,7 @@ def test_another_channel_of_the_same_file_is_another_model(tmp_path):
     for one in (1, 0.5):
         card = json.loads(path.with_suffix(".json").read_text()) | {"landscape": {"one": one}}
         path.with_suffix(".json").write_text(json.dumps(card))
-        run(tmp_path, config)
+        run(tmp_path, config, "results/work/a/predict/0.json")
         landscapes.append(open_array(tmp_path / "results/work/a/landscape.zarr")[:].astype(int))
     assert landscapes[0].max() > 100
     assert np.abs(np.minimum(2 * landscapes[0], 65535) - landscapes[1]).max() <= 2
