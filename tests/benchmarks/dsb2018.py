@@ -7,8 +7,8 @@ background (median grey level outside of the nuclei, plus `DARK`) and in the med
 nucleus. Groups are numbered from the largest to the smallest; of each four the second is held out,
 the fourth is for validation, and the others are trained on. When all settings have been chosen so,
 a final training may see more: `--final` gives every second image of the groups for validation to
-training, and the others still say which weights, threshold and persistence to take. What is held
-out stays held out.
+training, and the others still say which weights, threshold, persistence and least peak to take.
+What is held out stays held out.
 
     python dsb2018.py split DATA SHEET       # a sheet for `train.data`
     python dsb2018.py split DATA SHEET --final

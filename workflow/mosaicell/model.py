@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from .foreign.bioimageio import find as find_in_folder
 from .foreign.bioimageio import read as read_of_folder
-from .foreign.card import SUFFIXES
+from .foreign.card import SUFFIXES, are_heights
 from .foreign.card import read as read_foreign
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading a card needs none of it
@@ -31,8 +31,6 @@ TOP_MODELS = {  # that a network has, by its task: see `networks`
     "three_class": ("three_class",),
     "distance_three_class": ("watershed", "three_class"),
 }
-HEIGHTS = {"threshold", "persistence"}
-OPTIONAL = {"min_peak"}  # without it, no cell is dropped for its peak
 FIELDS = {
     "name": str,
     "license": str,
@@ -41,7 +39,7 @@ FIELDS = {
     "nominal_diameter": (int, float),  # voxels: images are brought to cells of this size
     "window": int,  # voxels, edge of the core of a window
     "halo": int,  # voxels on each side of the core
-    "top_models": dict,  # for each: `HEIGHTS` that are recommended for the watershed, or more
+    "top_models": dict,  # for each: what is recommended for the watershed, see `are_heights`
     "training": dict,
     "scores": dict,
     "sha256": str,  # of the weight file
@@ -173,13 +171,7 @@ def _check_top_models(path: Path, fields: dict) -> None:
         allowed = f"{' and '.join(names)}, by its task"
         _refuse(path, f"says top_models = {given!r}", allowed)
     for name, heights in given.items():
-        if (
-            not isinstance(heights, dict)
-            or not HEIGHTS <= set(heights) <= HEIGHTS | OPTIONAL
-            or not all(
-                _is(height, (int, float)) and 0 <= height <= 1 for height in heights.values()
-            )
-        ):
+        if not are_heights(heights):
             allowed = "threshold, persistence and, or not, min_peak, each a number from 0 to 1"
             _refuse(path, f"says top_models.{name} = {heights!r}", allowed)
 

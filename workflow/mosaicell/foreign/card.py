@@ -217,16 +217,20 @@ def _are_pairs(value: object, count: int) -> bool:
     )
 
 
+def are_heights(value: object) -> bool:
+    """Whether it is what a card, ours too, recommends for the landscape of a top model."""
+    return (
+        isinstance(value, dict)
+        and set(PARAMETERS) <= set(value) <= {*PARAMETERS, *OPTIONAL}
+        and all(_is_number(height) and 0 <= height <= 1 for height in value.values())
+    )
+
+
 def _are_top_models(value: object) -> bool:
     if value == {}:
         return True
-    if not isinstance(value, dict) or set(value) != {"watershed"}:
-        return False
-    given = value["watershed"]
     return (
-        isinstance(given, dict)
-        and set(PARAMETERS) <= set(given) <= {*PARAMETERS, *OPTIONAL}
-        and all(_is_number(number) and 0 <= number <= 1 for number in given.values())
+        isinstance(value, dict) and set(value) == {"watershed"} and are_heights(value["watershed"])
     )
 
 
