@@ -64,6 +64,22 @@ def test_the_least_peak_is_that_of_the_user_or_the_model_or_one_that_all_cells_h
         assert settings.min_peak(config, one, card) == expected
 
 
+@pytest.mark.parametrize(
+    ("key", "refused", "allowed"),
+    [("threshold", (1, 1.5, -0.1), (0, 0.99)), ("min_peak", (1.01, 70), (-1, 0, 0.6, 1))],
+)
+def test_heights_that_no_predicted_landscape_has_are_refused(key, refused, allowed):
+    known = {"threshold": 0.5, "persistence": 0.1}
+    predicted, own = {"a": sample()}, {"a": sample(landscape=(Part("l.tif"),))}
+    for value in refused:
+        config = settings.read_config({"segment": known | {key: value}})
+        with pytest.raises(checking.SettingsError, match=rf"segment\.{key} is .*from 0 to 1; all"):
+            settings.check_heights(config, predicted)
+        settings.check_heights(config, own)
+    for value in allowed:
+        settings.check_heights(settings.read_config({"segment": known | {key: value}}), predicted)
+
+
 def test_a_top_model_that_the_model_does_not_have_is_refused_where_it_is_needed():
     card = CARD | {"task": "three_class", "top_models": {"three_class": {}}}
     heights = {"threshold": 0.5, "persistence": 0.1}

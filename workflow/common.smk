@@ -17,6 +17,7 @@ try:
     WEIGHTS, CARD = model.find(config["predict"]["model"])
     ABOUT_MODEL = model.card(WEIGHTS)
     settings.fill_from_model(config, SAMPLES, ABOUT_MODEL)
+    settings.check_heights(config, SAMPLES)
     settings.check_scale(config, SAMPLES, ABOUT_MODEL)
     settings.check_sigma(config, SAMPLES)
     settings.check_measure(config, SAMPLES)

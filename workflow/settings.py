@@ -108,6 +108,27 @@ def check_scale(config: dict, samples: dict[str, Sample], card: dict) -> None:
             )
 
 
+def check_heights(config: dict, samples: dict[str, Sample]) -> None:
+    """Refuse a threshold and a least peak that no voxel of a predicted landscape has.
+
+    Raises
+    ------
+    SettingsError
+    """
+    segment = config["segment"]
+    for key, is_allowed, allowed in (
+        ("threshold", 0 <= segment["threshold"] < 1, "at least 0 and below 1"),
+        ("min_peak", (segment["min_peak"] or 0) <= 1, "at most 1"),
+    ):
+        for sample in samples.values():
+            if not (is_allowed or sample.landscape):
+                raise SettingsError(
+                    f"config: segment.{key} is {segment[key]}, but the landscape of sample "
+                    f"{sample.name!r} is predicted, with values from 0 to 1; allowed is a number "
+                    f"of {allowed}: change it, or set it to null, which takes the model's own"
+                )
+
+
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:
     """Refuse a sigma that is too large for the voxels of a sample, where the sheet gives them.
 
