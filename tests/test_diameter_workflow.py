@@ -36,7 +36,7 @@ def labels_of(folder):
 def test_tiles_and_jobs_change_neither_the_estimate_nor_a_byte_of_the_result(finished, tmp_path):
     folder, config = finished
     other = config | {"tile": {"shape": [1, 200, 170], "jobs": 3}}
-    run(tmp_path, other)
+    run(tmp_path, other, "results/a/cells.parquet")
     estimates = [json.loads((at / ESTIMATE).read_text()) for at in (folder, tmp_path)]
     for key in ("diameter", "n_cells", "confidence"):
         assert estimates[0][key] == estimates[1][key]
@@ -47,7 +47,8 @@ def test_an_estimate_is_as_if_it_had_been_given_and_stands_in_the_report(finishe
     folder, config = finished
     estimate = json.loads((folder / ESTIMATE).read_text())["diameter"]
     assert 1.4 * 16 < estimate < 4 * 16  # the nuclei have about twice the 16 pixels of the model
-    run(tmp_path, config | {"predict": config["predict"] | {"diameter": {"voxel": estimate}}})
+    given = config["predict"] | {"diameter": {"voxel": estimate}}
+    run(tmp_path, config | {"predict": given}, "results/a/cells.parquet")
     assert not (tmp_path / ESTIMATE).exists()
     assert labels_of(tmp_path) == labels_of(folder)
     assert len(labels_of(folder)) > 0

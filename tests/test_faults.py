@@ -93,6 +93,7 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+TABLE = "results/a/cells.parquet"  # without a report, where none is looked at
 STORE = "a/a.ome.zarr"
 LABELS = f"{STORE}/labels/cells"
 TILES = "work/a/tiles"
@@ -231,11 +232,14 @@ def test_what_was_damaged_comes_back_and_nothing_else_is_computed(
         # A disk that loses a bit does not say so by a new time.
         if path.exists():
             os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+    found = [f"--forcerun={found_by}"]
+    if found_by not in ("all", "report"):  # what comes after the tables has nothing to tell
+        found = [TABLE, *found]
     for _ in range(refusals):
-        printed = run(again, config, f"--forcerun={found_by}", fails=True)
+        printed = run(again, config, *found, fails=True)
         assert "start the same command again" in printed
         assert "Traceback" not in printed
-    run(again, config, f"--forcerun={found_by}")
+    run(again, config, *found)
     assert products(again, "a") == expected
     assert computed_again(before, times(results)) == again_done
 
@@ -344,7 +348,7 @@ def test_jobs_that_a_killed_snakemake_left_behind_are_waited_for(tmp_path, long_
     assert "--unlock" in printed  # the lock that was left behind: says what to do
     run(tmp_path, config, "--unlock")
     before = times(tmp_path / "results")
-    run(tmp_path, config)
+    run(tmp_path, config, TABLE)
     assert computed_again(before, times(tmp_path / "results")) == {}
     assert products(tmp_path, "a") == products(long_run[0], "a")
 
@@ -358,7 +362,7 @@ def test_a_run_that_was_killed_later_goes_on_as_well(tmp_path, long_run, stage):
     before = times(tmp_path / "results")
     assert len(before[stage]) > 30
     run(tmp_path, config, "--unlock")
-    run(tmp_path, config)
+    run(tmp_path, config, TABLE)
     assert computed_again(before, times(tmp_path / "results")) == {}
     assert products(tmp_path, "a") == products(long_run[0], "a")
 
@@ -431,20 +435,20 @@ def test_an_image_with_new_content_is_done_anew_and_one_with_a_new_time_is_looke
     again, tiny_run
 ):
     config = configured(again, write_hills(again, (16, 24, 32)), tile=[8, 12, 16])
-    run(again, config)
+    run(again, config, TABLE)
     expected, before = products(again, "a"), times(again / "results")
     assert expected == products(tiny_run[0], "a")
 
-    run(again, config, "--forcerun=ingest")  # it was written again, and holds the same
+    run(again, config, TABLE, "--forcerun=ingest")  # it was written again, and holds the same
     done_again = computed_again(before, times(again / "results"))
     assert set(done_again) <= {"ingest/level0", "ingest/landscape"}
     assert products(again, "a") == expected
 
     write_hills(again, (16, 24, 32), seed=4)
-    run(again, config)
+    run(again, config, TABLE)
     fresh = again / "fresh"
     fresh.mkdir()
-    run(fresh, config)
+    run(fresh, config, TABLE)
     assert products(again, "a") == products(fresh, "a") != expected
     assert len(computed_again(before, times(again / "results"))) == len(UNITS)
 
@@ -458,9 +462,9 @@ def test_settings_under_which_all_jobs_failed_are_not_forgotten(tiny_run, again)
     run(again, changed, fails=True)
     for file in fragments:
         shutil.rmtree(file)
-    run(again, changed)
+    run(again, changed, TABLE)
 
     fresh = again / "fresh"
     fresh.mkdir()
-    run(fresh, changed)
+    run(fresh, changed, TABLE)
     assert products(again, "a") == products(fresh, "a")

@@ -21,7 +21,7 @@ def results(tmp_path_factory):
     for folder, tile, jobs in zip(folders, ([64, 64, 64], [5, 9, 11]), (1, 2), strict=True):
         row = write_hills(folder, (20, 36, 44)) | SIZES
         config = configured(folder, row, tile=tile, jobs=jobs, measure=MEASURE, **LARGE)
-        run(folder, config)
+        run(folder, config, "results/a/cells.parquet")
         made.append(products(folder, "a"))
     return made, folders[0] / "results/a"
 

@@ -221,7 +221,8 @@ def test_a_predicted_movie_is_byte_identical_for_any_tiles_and_jobs(tmp_path):
         folder.mkdir()
         row = {"sample": "a", "image": tmp_path / "a.tif"}
         predict = {"diameter": {"voxel": 12}}
-        run(folder, configured(folder, row, tile=tile, jobs=jobs, predict=predict))
+        config = configured(folder, row, tile=tile, jobs=jobs, predict=predict)
+        run(folder, config, "results/a/cells.parquet")
         results.append(products(folder, "a"))
     assert results[0] == results[1]
     work = tmp_path / "whole/results/work/a"

@@ -20,6 +20,7 @@ from mosaicell.smooth import smooth
 from running import files, products, run, write_sheet
 
 SEGMENT = {"threshold": 0.25, "persistence": 0.08, "min_size": 20, "min_peak": 0.5}
+TABLE = "results/hills/cells.parquet"  # without a report, where none is looked at
 VOXEL_SIZE = {"voxel_size_z": 1.0, "voxel_size_y": 0.5, "voxel_size_x": 0.5}
 
 
@@ -151,7 +152,7 @@ def test_a_finished_run_has_nothing_to_do_and_a_change_costs_what_it_must(
     assert "rule segment:" not in planned
     assert "rule ingest:" not in planned
     assert "rule stitch:" in planned
-    run(again, changed)
+    run(again, changed, TABLE)
     landscape = tifffile.imread(hills / "landscape.tif")
     labels = zarr.open_array(again / "results/hills/hills.ome.zarr/labels/cells/0", mode="r")
     np.testing.assert_array_equal(
@@ -172,7 +173,7 @@ def test_a_smoothed_landscape_gives_byte_identical_labels_and_table_for_any_tile
             tile={"shape": tile_shape, "jobs": 2},
             segment=SEGMENT | {"sigma": {"um": [0, 0.5, 0.5]}},
         )
-        run(folder, config, "results/hills/cells.parquet")
+        run(folder, config, TABLE)
         results[folder] = products(folder, "hills")
     first, *others = results
     for other in others:
@@ -202,9 +203,9 @@ def test_a_change_there_and_back_with_other_numbers_of_jobs_gives_the_first_resu
         "tile": config["tile"] | {"jobs": 1},
         "segment": SEGMENT | {"threshold": 0.5},
     }
-    run(again, config | other)
+    run(again, config | other, TABLE)
     assert products(again, "hills") != before
-    run(again, config)
+    run(again, config, TABLE)
     assert products(again, "hills") == before
 
 
@@ -216,10 +217,10 @@ def test_a_plane_that_changed_in_a_folder_is_noticed(tmp_path, hills):
             tifffile.imwrite(tmp_path / name / f"{z}.tif", plane)
     row = {"sample": "a", "image": tmp_path / "image", "landscape": tmp_path / "landscape"}
     config = with_sheet(tmp_path, [row], tile={"jobs": 1}, segment=SEGMENT | {"min_size": 0})
-    run(tmp_path, config)
+    run(tmp_path, config, "results/a/cells.parquet")
     landscape[2] = landscape[2, ::-1]
     tifffile.imwrite(tmp_path / "landscape" / "2.tif", landscape[2])
-    run(tmp_path, config)
+    run(tmp_path, config, "results/a/cells.parquet")
     labels = zarr.open_array(tmp_path / "results/a/a.ome.zarr/labels/cells/0", mode="r")
     expected = mosaicell.watershed(landscape[:6], **SEGMENT | {"min_size": 0})
     np.testing.assert_array_equal(labels[:], expected)

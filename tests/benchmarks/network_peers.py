@@ -10,7 +10,9 @@ all are trained on the same synthetic volumes, and judged on real ones that none
    distance + three-class by `mosaicell.train`, whose number of steps is that which a short
    training has shown to fit into the time; StarDist in a process of its own (`network_stardist.py`
    beside this file).
-3. Choose the thresholds of each by the same validation images, for IoU 0.5 and 0.75.
+3. Choose the thresholds of each on images for validation, for IoU 0.5 and 0.75. In 2D these are the
+   same for all. In 3D they are synthetic: Mosaicell then draws its own, as it knows that it must
+   be cautious about them.
 4. Predict the test images on their own grids, and score all instances of a data set together.
 
     python network_peers.py DATA --minutes 30 --threads 2
@@ -123,8 +125,9 @@ def ours(
         with tempfile.TemporaryDirectory() as probes:
             step = seconds_of_a_step(settings, training, validation, Path(probes), threads)
         steps = max(N_LOOKS, round(60 * minutes / step))
+        chosen_by = validation if dimensions == 2 else []  # see 3.
         begin = time.time()
-        run_training(settings, training, validation, folder, steps, steps // N_LOOKS, threads)
+        run_training(settings, training, chosen_by, folder, steps, steps // N_LOOKS, threads)
         # The curves are drawn after the last step; what follows is the choice of thresholds.
         spent = ((folder / "model.png").stat().st_mtime - begin) / 60
         said.write_text(json.dumps({"steps": steps, "minutes": spent}) + "\n", encoding="utf-8")
