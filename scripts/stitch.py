@@ -29,6 +29,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
             persistence=params.persistence * segmented["one"],
             min_size=params.min_size,
             min_peak=params.min_peak * segmented["one"],
+            min_relative_peak=params.min_relative_peak,
             contracted=Records(work / "stitch_tiles" / "tiles", contracted["content"]),
             what=f"stitch {sample}",
             threads=snakemake.threads,
@@ -47,6 +48,7 @@ with logged(snakemake.log[0], threads=snakemake.threads):
         basins=contracted["content"],
         min_size=params.min_size,
         min_peak=params.min_peak,
+        min_relative_peak=params.min_relative_peak,
         code=fingerprint_of_files(snakemake.input.code),
     )
     write_job_record(

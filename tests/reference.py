@@ -10,7 +10,9 @@ from itertools import product
 import numpy as np
 
 
-def watershed(landscape, *, threshold, persistence, min_size=0, min_peak=-np.inf):
+def watershed(
+    landscape, *, threshold, persistence, min_size=0, min_peak=-np.inf, min_relative_peak=0
+):
     """Labels of a (z, y, x) landscape; see `mosaicell.watershed`."""
     position = {p: i for i, p in enumerate(np.ndindex(landscape.shape))}
     height = {p: float(landscape[p]) for p in position if landscape[p] > threshold}
@@ -46,6 +48,10 @@ def watershed(landscape, *, threshold, persistence, min_size=0, min_peak=-np.inf
         members.setdefault(top(peak_of[p]), []).append(p)
     labels = np.zeros(landscape.shape, np.uint32)
     kept = [p for p in members if len(members[p]) >= min_size and height[p] >= min_peak]
+    if min_relative_peak and kept:
+        from_low = sorted(height[p] for p in kept)
+        reached = from_low[len(kept) * 9 // 10]
+        kept = [p for p in kept if height[p] >= min_relative_peak * reached]
     for label, peak in enumerate(sorted(kept, key=position.get), start=1):
         for p in members[peak]:
             labels[p] = label

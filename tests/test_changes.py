@@ -45,6 +45,7 @@ KEYS = [
     ("segment.persistence", 0.2, STITCH_TILES),
     ("segment.min_size", 30, STITCH),
     ("segment.min_peak", 0.5, STITCH),
+    ("segment.min_relative_peak", 0.5, STITCH),
     ("measure.channels", [], CHECK_MEASURE),
     ("measure.ring", {"voxel": 2}, CHECK_MEASURE),
     ("measure.size_range", {"um3": [50, None]}, CHECK_MEASURE),

@@ -275,6 +275,7 @@ def written(tmp_path):
         ({"top_models": {"watershed": {"threshold": 0.5}}}, "top_models ="),
         ({"top_models": {"watershed": {"threshold": 2, "persistence": 0}}}, "top_models ="),
         ({"top_models": {"watershed": HEIGHTS | {"min_peak": 2}}}, "top_models ="),
+        ({"top_models": {"watershed": HEIGHTS | {"min_relative_peak": 2}}}, "top_models ="),
         ({"top_models": {"watershed": HEIGHTS | {"min_size": 1}}}, "top_models ="),
         ({"normalisation": "none"}, "with one of limits, percentiles"),
         ({"normalisation": {"by": "tile"}}, "with one of limits, percentiles"),

@@ -40,6 +40,7 @@ def landscape(tmp_path):
 
 
 CHOSEN = {"threshold": 0.3, "persistence": 0.05, "min_size": 5, "min_peak": 0.5}
+CHOSEN |= {"min_relative_peak": 0.7}
 
 
 def wanted() -> Wanted:
@@ -88,6 +89,7 @@ def run(folder, landscape, *, tile, image, monkeypatch, shard_voxels=16**3, sigm
         persistence=CHOSEN["persistence"],
         min_size=CHOSEN["min_size"],
         min_peak=CHOSEN["min_peak"],
+        min_relative_peak=CHOSEN["min_relative_peak"],
         contracted=Records(folder / "stitch_tiles", "a"),
         **common,
     )
@@ -345,6 +347,7 @@ def test_a_tile_whose_basins_are_not_as_recorded_is_stitched_again(tmp_path, lan
             persistence=0.05,
             min_size=5,
             min_peak=0.5,
+            min_relative_peak=0.7,
             contracted=contracted,
             **common,
         )

@@ -89,7 +89,7 @@ def chain(tmp_path):
 
     net = DistanceThreeClass(channels=(2, 3), top_channels=(1, 2), dimensions=2).eval()
     both = {
-        "watershed": HEIGHTS | {"min_peak": 0.5},
+        "watershed": HEIGHTS | {"min_peak": 0.5, "min_relative_peak": 0.8},
         "three_class": {"threshold": 0.5, "persistence": 0.2},
     }
     model.save(net, tmp_path / "chain.safetensors", **CARD | {"top_models": both})

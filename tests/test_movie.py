@@ -30,6 +30,7 @@ from running import HILLS, configured, products, run, run_and_kill, write_sheet
 from test_report import Page
 
 CHOSEN = {"threshold": 0.1 * ONE, "persistence": 0.1 * ONE, "min_size": 8, "min_peak": 0.2 * ONE}
+CHOSEN |= {"min_relative_peak": 0.6}
 BRIGHTNESS = (30000, 12000, 0, 50000)  # of the frames; the third one has no cells
 SHAPES = {"2D": (1, 70, 90), "3D": (12, 40, 50)}
 TILINGS = {"whole": ([256, 256, 256], 1), "small": ([5, 31, 23], 3)}
@@ -271,7 +272,7 @@ def test_ids_of_all_frames_have_64_bits_from_the_frame_on_that_needs_them_and_be
     monkeypatch.setattr(stitch_job, "MOST_CELLS_OF_UINT32", most)
     _, landscape = film((1, 60, 70))
     grid, contracted = segmented(tmp_path, landscape, tile=(1, 25, 70))
-    chosen = {key: CHOSEN[key] for key in ("persistence", "min_size", "min_peak")}
+    chosen = {key: CHOSEN[key] for key in CHOSEN if key != "threshold"}
     found = stitch_volume(tmp_path, grid=grid, contracted=contracted, what="test", **chosen)
     expected = mosaicell.watershed(landscape, **CHOSEN)
     assert found.n_cells == expected.max() > 40

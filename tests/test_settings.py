@@ -47,21 +47,23 @@ def test_what_the_user_leaves_to_the_model_is_taken_from_its_card():
     assert (config["segment"]["threshold"], config["segment"]["persistence"]) == (0.6, 0.2)
 
 
-def test_the_least_peak_is_that_of_the_user_or_the_model_or_one_that_all_cells_have():
+@pytest.mark.parametrize(("key", "for_all"), [("min_peak", 0.25), ("min_relative_peak", 0)])
+def test_a_least_peak_is_that_of_the_user_or_the_model_or_one_that_all_cells_have(key, for_all):
     heights = CARD["top_models"]["watershed"]
-    knows = CARD | {"top_models": {"watershed": heights | {"min_peak": 0.6}}}
+    knows = CARD | {"top_models": {"watershed": heights | {key: 0.6}}}
     own, predicted = sample(landscape=(Part("l.tif"),)), sample()
     for given, card, one, expected in (
         (None, knows, predicted, 0.6),
-        (None, CARD, predicted, 0.25),
-        (None, knows, own, 0.25),
+        (None, CARD, predicted, for_all),
+        (None, knows, own, for_all),
         (0.4, knows, predicted, 0.4),
         (0.4, knows, own, 0.4),
+        (0, knows, predicted, 0),
     ):
-        chosen = {"threshold": 0.25, "persistence": 0.1, "min_peak": given}
+        chosen = {"threshold": 0.25, "persistence": 0.1, key: given}
         config = settings.read_config({"segment": chosen})
         settings.fill_from_model(config, {"a": one}, card)
-        assert settings.min_peak(config, one, card) == expected
+        assert settings.least_peaks(config, one, card)[key] == expected
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,17 @@ def test_heights_that_no_predicted_landscape_has_are_refused(key, refused, allow
         settings.check_heights(config, own)
     for value in allowed:
         settings.check_heights(settings.read_config({"segment": known | {key: value}}), predicted)
+
+
+def test_a_share_of_heights_below_0_is_refused():
+    below = {"threshold": -0.5, "persistence": 0.1}
+    own = {"a": sample(landscape=(Part("l.tif"),))}
+    for share in (None, 0):
+        config = settings.read_config({"segment": below | {"min_relative_peak": share}})
+        settings.check_heights(config, own)
+    config = settings.read_config({"segment": below | {"min_relative_peak": 0.5}})
+    with pytest.raises(checking.SettingsError, match=r"min_relative_peak is 0\.5.*allowed is"):
+        settings.check_heights(config, own)
 
 
 def test_a_top_model_that_the_model_does_not_have_is_refused_where_it_is_needed():

@@ -23,6 +23,7 @@ from running import ROOT
 
 LOW, HIGH = 1, 2  # faces of a part in a row of parts
 PERSISTENCES = [0.0, 1.0, 2.0, 4.0, 100.0]
+ALL = {"min_size": 0, "min_peak": 0, "min_relative_peak": 0}  # cells are kept
 
 
 class Row:
@@ -270,14 +271,23 @@ def labels_of(fragments, stitched, grid):
     st.sampled_from(PERSISTENCES),
     st.integers(0, 4),
     st.sampled_from([0, 3, 9]),
+    st.sampled_from([0, 0.5, 0.8, 1]),
     st.sampled_from([1, 2, 5]),
     st.integers(1, 3),
 )
 def test_groups_of_any_size_on_any_threads_give_the_labels_of_the_plain_reference(
-    landscape, tile_shape, persistence, min_size, min_peak, tiles_of_group, threads
+    landscape,
+    tile_shape,
+    persistence,
+    min_size,
+    min_peak,
+    min_relative_peak,
+    tiles_of_group,
+    threads,
 ):
     grid = Grid(landscape.shape, tile_shape)
-    chosen = {"persistence": persistence, "min_size": min_size, "min_peak": min_peak}
+    chosen = {"persistence": persistence, "min_size": min_size}
+    chosen |= {"min_peak": min_peak, "min_relative_peak": min_relative_peak}
     fragments, basins = tiles_of(landscape, grid, 0, persistence)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stitching, "TILES_OF_GROUP", tiles_of_group)
@@ -292,7 +302,7 @@ def test_tiles_may_be_asked_for_in_any_order():
     landscape = np.random.default_rng(0).integers(0, 9, (30, 4, 5)).astype(np.uint16)
     grid = Grid(landscape.shape, (3, 2, 3))
     _, basins = tiles_of(landscape, grid, 2, 1)
-    stitched = stitch(basins.__getitem__, grid=grid, persistence=1, min_size=0, min_peak=0)
+    stitched = stitch(basins.__getitem__, grid=grid, persistence=1, **ALL)
     in_order = [stitched.cells_of(tile) for tile in range(len(grid))]
     for tile in np.random.default_rng(1).permutation(len(grid)):
         for name, values in vars(stitched.cells_of(int(tile))).items():
@@ -337,7 +347,7 @@ def test_ids_are_as_wide_as_they_must_be(monkeypatch):
     fragments, basins = tiles_of(landscape, grid, 0, 1)
     for most, dtype in ((3, np.uint32), (2, np.uint64)):
         monkeypatch.setattr(stitching, "MOST_CELLS_OF_UINT32", most)
-        stitched = stitch(basins.__getitem__, grid=grid, persistence=1, min_size=0, min_peak=0)
+        stitched = stitch(basins.__getitem__, grid=grid, persistence=1, **ALL)
         labels = labels_of(fragments, stitched, grid)
         assert stitched.dtype == labels.dtype == dtype
         assert stitched.cells_of(2).label.dtype == stitched.cells_of(2).ids.dtype == dtype
@@ -397,10 +407,13 @@ def test_the_simulation_can_tell_right_from_wrong(tmp_path, monkeypatch):
         ({"persistence": np.nan}, "persistence is nan"),
         ({"min_size": -1}, "min_size is -1"),
         ({"min_peak": np.nan}, "min_peak is nan"),
+        ({"min_relative_peak": np.nan}, "min_relative_peak is nan"),
+        ({"min_relative_peak": -0.1}, "min_relative_peak is -0.1"),
+        ({"min_relative_peak": 1.1}, "min_relative_peak is 1.1"),
     ],
 )
 def test_what_has_no_meaning_is_refused_in_one_sentence(change, said):
     with pytest.raises(ValueError, match=said) as refusal:
-        check_merging(**{"persistence": 0, "min_size": 0, "min_peak": 0} | change)
+        check_merging(**{"persistence": 0} | ALL | change)
     assert "allowed" in str(refusal.value)
     assert "\n" not in str(refusal.value)

@@ -48,8 +48,9 @@ parameters = st.fixed_dictionaries(
         "persistence": st.sampled_from([0.0, 0.25, 1.0, 2.0, 5.0, 1000.0]),
         "min_size": st.integers(0, 6),
         "min_peak": st.sampled_from([-np.inf, -1.0, 0.5, 1.0, 3.0, 7.0]),
+        "min_relative_peak": st.sampled_from([0.0, 0.3, 0.7, 1.0]),
     }
-)
+).filter(lambda chosen: chosen["threshold"] >= 0 or chosen["min_relative_peak"] == 0)
 
 
 @given(landscapes(), parameters, st.tuples(*[st.integers(1, 9)] * 3), st.integers(1, 4))
@@ -180,6 +181,24 @@ def test_cells_of_a_lower_peak_than_min_peak_are_dropped(min_peak, cells):
     assert labels.max() == cells
 
 
+@pytest.mark.parametrize(("share", "cells"), [(0, 4), (0.5, 4), (0.51, 3), (0.8, 2), (0.81, 1)])
+def test_cells_of_a_low_share_of_what_the_highest_tenth_reaches_are_dropped(share, cells):
+    landscape = np.array([[6, 0, 10, 0, 5, 0, 8]])
+    chosen = {"threshold": 0, "persistence": 0, "min_relative_peak": share}
+    labels = mosaicell.watershed(landscape, **chosen)
+    assert labels.max() == cells
+
+
+def test_what_is_too_small_or_too_low_does_not_say_what_the_highest_tenth_reaches():
+    low = np.array([[5, 0, 4] + [0, 1] * 20])
+    small = np.array([[5, 0, 4] + [0, 9] * 20, [5, 0, 4] + [0, 0] * 20])
+    chosen = {"threshold": 0, "persistence": 0, "min_relative_peak": 0.9}
+    assert mosaicell.watershed(low, **chosen).max() == 22
+    assert mosaicell.watershed(low, **chosen, min_peak=2).max() == 1
+    assert mosaicell.watershed(small, **chosen).max() == 20
+    assert mosaicell.watershed(small, **chosen, min_size=2).max() == 1
+
+
 def test_a_part_merges_before_its_peak_is_judged():
     landscape = np.array([[3, 2, 4]])
     labels = mosaicell.watershed(landscape, threshold=0, persistence=2, min_peak=3.5)
@@ -206,6 +225,8 @@ def test_an_empty_array_has_no_cells(shape):
         ({"persistence": np.inf}, "persistence is inf"),
         ({"min_size": -1}, "min_size is -1"),
         ({"min_peak": np.nan}, "min_peak is nan"),
+        ({"min_relative_peak": 1.5}, "min_relative_peak is 1.5"),
+        ({"min_relative_peak": 0.5, "threshold": -1}, "min_relative_peak is 0.5 and threshold is"),
         ({"sigma": -1}, "sigma is -1"),
         ({"tile_shape": (0, 2, 2)}, "tile_shape is"),
         ({"tile_shape": (2, 2, 2, 2)}, "tile_shape is"),

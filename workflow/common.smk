@@ -84,9 +84,13 @@ def earlier(stage):
     return lambda wildcards: origins.earlier(stage, config, SAMPLES[wildcards.sample], ABOUT_MODEL)
 
 
-def min_peak(wildcards):
-    """Least peak of a sample's cells, as a function of a rule's wildcards."""
-    return settings.min_peak(config, SAMPLES[wildcards.sample], ABOUT_MODEL)
+def least(key):
+    """One of the least peaks of a sample's cells, as a function of a rule's wildcards."""
+
+    def chosen(wildcards):
+        return settings.least_peaks(config, SAMPLES[wildcards.sample], ABOUT_MODEL)[key]
+
+    return chosen
 
 
 def load(wildcards):

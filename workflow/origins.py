@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mosaicell.composed import Part
 from mosaicell.version import __version__
-from settings import diameter, min_peak
+from settings import diameter, least_peaks
 from sheets import Sample, listings
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def _imported(path: Path) -> frozenset[Path]:
 def parameters(config: dict, sample: Sample, card: dict) -> dict:
     """Everything that the user sets and that determines a sample's result: no paths."""
     chosen = config["segment"] | {
-        "min_peak": min_peak(config, sample, card),
+        **least_peaks(config, sample, card),
         "channel": sample.channel,
         "measure": config["measure"],
     }
@@ -91,7 +91,7 @@ def earlier(stage: str, config: dict, sample: Sample, card: dict) -> list:
         ],
         "segment": [chosen["threshold"], chosen["sigma"]],
         "stitch_tiles": [chosen["persistence"]],
-        "stitch": [chosen["min_size"], chosen["min_peak"]],
+        "stitch": [chosen["min_size"], chosen["min_peak"], chosen["min_relative_peak"]],
         "measure": [],
         "track": [],
     }

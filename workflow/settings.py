@@ -81,15 +81,19 @@ def fill_from_model(config: dict, samples: dict[str, Sample], card: dict) -> Non
         config["segment"][key] = recommended[key]
 
 
-def min_peak(config: dict, sample: Sample, card: dict) -> float:
-    """Least peak of a sample's cells, in units of its landscape.
+def least_peaks(config: dict, sample: Sample, card: dict) -> dict[str, float]:
+    """`min_peak` of a sample's cells, in units of its landscape, and `min_relative_peak`, a share.
 
-    Where neither the configuration nor the model says one, the threshold, above which all are.
+    Where neither the configuration nor the model says one, what all cells have.
     """
-    said = config["segment"]["min_peak"]
-    if said is None and not sample.landscape:
-        said = card["top_models"][config["segment"]["top_model"]].get("min_peak")
-    return config["segment"]["threshold"] if said is None else said
+    segment = config["segment"]
+    least = {"min_peak": segment["threshold"], "min_relative_peak": 0.0}
+    if not sample.landscape:
+        least |= card["top_models"][segment["top_model"]]
+    return {
+        key: least[key] if segment[key] is None else segment[key]
+        for key in ("min_peak", "min_relative_peak")
+    }
 
 
 def check_scale(config: dict, samples: dict[str, Sample], card: dict) -> None:
@@ -109,7 +113,8 @@ def check_scale(config: dict, samples: dict[str, Sample], card: dict) -> None:
 
 
 def check_heights(config: dict, samples: dict[str, Sample]) -> None:
-    """Refuse a threshold and a least peak that no voxel of a predicted landscape has.
+    """Refuse a threshold and a least peak that no voxel of a predicted landscape has, or a share
+    of heights below 0.
 
     Raises
     ------
@@ -127,6 +132,13 @@ def check_heights(config: dict, samples: dict[str, Sample]) -> None:
                     f"{sample.name!r} is predicted, with values from 0 to 1; allowed is a number "
                     f"of {allowed}: change it, or set it to null, which takes the model's own"
                 )
+    if (segment["min_relative_peak"] or 0) > 0 > segment["threshold"]:
+        raise SettingsError(
+            f"config: segment.min_relative_peak is {segment['min_relative_peak']}, a share of "
+            f"heights, and segment.threshold is {segment['threshold']}; allowed is a threshold of "
+            "at least 0, as a share of a height below 0 means nothing: raise it, or set "
+            "segment.min_relative_peak to 0"
+        )
 
 
 def check_sigma(config: dict, samples: dict[str, Sample]) -> None:

@@ -47,7 +47,8 @@ rule stitch:
         + expand([EXPORT, TRACKED], format=FORMATS, allow_missing=True),
         persistence=config["segment"]["persistence"],
         min_size=config["segment"]["min_size"],
-        min_peak=min_peak,
+        min_peak=least("min_peak"),
+        min_relative_peak=least("min_relative_peak"),
         earlier=earlier("stitch"),
     script:
         "../scripts/stitch.py"

@@ -85,6 +85,7 @@ def join(grid: Grid, folder: Path, threads: int) -> tuple[int, float, float]:
         persistence=PERSISTENCE,
         min_size=MIN_SIZE,
         min_peak=-np.inf,
+        min_relative_peak=0.01,  # drops none, but all heights are looked at
         contracted=Records(folder / "records", "a"),
         what="stitch",
         threads=threads,

@@ -3,7 +3,8 @@
 Idea: images that are never trained on are predicted as `predict` does it, and cut as the stages
 do it; F1 counts the cells of all images together. While a network learns, the best threshold,
 persistence and least peak of a cell move: a look tries a few, or F1 would rather tell how near
-those are. At the end they are chosen by the mean of F1 at the IoUs, for each top model on its own.
+those are. At the end they are chosen by the mean of F1 at the IoUs, for each top model on its own,
+and after them the share of the highest peaks that a cell must reach.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from .geometry import Grid, cube
 from .networks import Network
 from .predict import ONE, channel_of_levels, predict
 from .resample import model_grid
+from .stitch import least_peak
 from .store import SHARD_VOXELS
 from .whole.watershed import watershed
 
@@ -37,6 +39,7 @@ PERSISTENCES = {
     "three_class": (0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
 }
 MIN_PEAKS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
+MIN_RELATIVE_PEAKS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 N_DRAWS = 1000  # of as many pictures, for a standard error
 KINDS = ("true_positives", "false_positives", "false_negatives")
 
@@ -77,21 +80,21 @@ def counts_of(
     *,
     threshold: float,
     persistence: float,
-    min_peaks: Sequence[float],
+    least: Sequence[dict[str, float]],
     threads: int,
 ) -> np.ndarray:
     """True and false positives and false negatives (int64) of the watershed of landscapes.
 
-    By least peak, picture, IoU and kind.
+    By what `least_peak` is told, picture, IoU and kind.
     """
-    counts = np.zeros((len(min_peaks), len(pictures), len(IOUS), len(KINDS)), np.int64)
+    counts = np.zeros((len(least), len(pictures), len(IOUS), len(KINDS)), np.int64)
     for k, (landscape, picture) in enumerate(zip(landscapes, pictures, strict=True)):
         cells = watershed(landscape, threshold=threshold, persistence=persistence, threads=threads)
         found = overlaps([(cells, picture.labels)])
         # A least peak only drops cells: the landscape is cut once for all of them.
-        peaks = np.asarray(maximum(landscape, cells, found.label))
-        for i, min_peak in enumerate(min_peaks):
-            high = without(found, peaks < min_peak)
+        peaks = np.asarray(maximum(landscape, cells, found.label), np.float64)
+        for i, chosen in enumerate(least):
+            high = without(found, peaks < least_peak(peaks, **chosen))
             for j, iou in enumerate(IOUS):
                 matched = match_overlaps(high, iou=iou)
                 counts[i, k, j] = [matched[kind] for kind in KINDS]
@@ -114,11 +117,12 @@ def choose(
     cautious: bool,
     threads: int,
 ) -> tuple[dict[str, float], dict[float, dict]]:
-    """Threshold, persistence and least peak of a cell, and the scores by IoU.
+    """Threshold, persistence and both least peaks of a cell, and the scores by IoU.
 
     Those of the best mean of F1 over the IoUs. The cautious, whose pictures are not of the kind
     that will come, take of all that are within one standard error of it those that drop least, of
-    these those that merge least, and of these the best.
+    these those that merge least, and of these the best. The share of the highest peaks is chosen
+    after them, and needs no caution: it is of the heights that the pictures have that come.
 
     Notes
     -----
@@ -134,6 +138,9 @@ def choose(
         least = means[best] - _mean_f1(counts[best][drawn].sum(1)).std()
         good = np.flatnonzero(means >= least).tolist()
         best = min(good, key=lambda i: (tried[i]["min_peak"], tried[i]["persistence"], -means[i]))
+    one = [[tried[best][name]] for name in ("threshold", "persistence", "min_peak")]
+    tried, counts = _tried(landscapes, pictures, *one, threads, MIN_RELATIVE_PEAKS)
+    best = int(_mean_f1(counts.sum(1)).argmax())
     of_iou = counts[best].sum(0).tolist()
     return tried[best], {iou: scores(*count) for iou, count in zip(IOUS, of_iou, strict=True)}
 
@@ -145,15 +152,18 @@ def _tried(
     persistences: Sequence[float],
     min_peaks: Sequence[float],
     threads: int,
+    min_relative_peaks: Sequence[float] = (0.0,),
 ) -> tuple[list[dict[str, float]], np.ndarray]:
     """All combinations of parameters, and `counts_of` them."""
+    least = [
+        {"min_peak": min_peak, "min_relative_peak": share}
+        for min_peak, share in product(min_peaks, min_relative_peaks)
+    ]
     tried, counts = [], []
     for threshold, persistence in product(thresholds, persistences):
         chosen = {"threshold": threshold, "persistence": persistence}
-        tried += [chosen | {"min_peak": min_peak} for min_peak in min_peaks]
-        counts.append(
-            counts_of(landscapes, pictures, **chosen, min_peaks=min_peaks, threads=threads)
-        )
+        tried += [chosen | of_cells for of_cells in least]
+        counts.append(counts_of(landscapes, pictures, **chosen, least=least, threads=threads))
     return tried, np.concatenate(counts)
 
 

@@ -146,7 +146,8 @@ AMONG_CELLS = [
     Column(
         "landscape_peak",
         "landscape",
-        "highest value of the landscape, smoothed as it was cut (at least `segment.min_peak`)",
+        "highest value of the landscape, smoothed as it was cut (as high as `segment.min_peak` and "
+        "`segment.min_relative_peak` ask)",
     ),
     Column("landscape_mean", "landscape", "its mean in the cell"),
     Column(

@@ -172,7 +172,10 @@ def _check_top_models(path: Path, fields: dict) -> None:
         _refuse(path, f"says top_models = {given!r}", allowed)
     for name, heights in given.items():
         if not are_heights(heights):
-            allowed = "threshold, persistence and, or not, min_peak, each a number from 0 to 1"
+            allowed = (
+                "threshold, persistence and, or not, min_peak and min_relative_peak, each a number "
+                "from 0 to 1"
+            )
             _refuse(path, f"says top_models.{name} = {heights!r}", allowed)
 
 
@@ -340,7 +343,7 @@ def save(
         Edge of a window's core in voxels, a multiple of `net.stride`.
     top_models : dict
         For each top model the `threshold` and `persistence` recommended for its landscapes, and
-        `min_peak` if there is one.
+        `min_peak` and `min_relative_peak` if there are.
     training, scores : dict
         How the model was made, and how good it is: for the reader of the card.
 

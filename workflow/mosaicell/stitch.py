@@ -18,11 +18,15 @@ Steps:
    indices. The peaks of one layer of tiles are a range in this order, so they are counted layer
    by layer.
 
+How high is enough may be a share of what the highest cells reach (`least_peak`); then the heights
+of all cells are looked at before step 3.
+
 A tile gets back its `TileCells`: the id of each of its fragments, and the cells that it owns, those
 whose peak lies in its core.
 
 Limits: in memory are the cells at borders of tiles, about 100 bytes each, a number for each node
-that tiles hand on, about 10 bytes each, and the peaks of all cells of a layer of tiles.
+that tiles hand on, about 10 bytes each, and the peaks of all cells of a layer of tiles. A share of
+the highest takes 16 bytes more for each cell, for a moment.
 """
 
 from collections.abc import Callable, Sequence
@@ -119,7 +123,9 @@ class Stitched:
     cells_of: Callable[[int], TileCells]
 
 
-def check_merging(*, persistence: float, min_size: int, min_peak: float) -> None:
+def check_merging(
+    *, persistence: float, min_size: int, min_peak: float, min_relative_peak: float
+) -> None:
     """Refuse parameters without a meaning, in one sentence (ValueError)."""
     if not (np.isfinite(persistence) and persistence >= 0):
         raise ValueError(
@@ -136,6 +142,35 @@ def check_merging(*, persistence: float, min_size: int, min_peak: float) -> None
             "min_peak is nan; allowed is a number in units of the landscape: the threshold, or "
             "less, keeps every cell"
         )
+    if not 0 <= min_relative_peak <= 1:
+        raise ValueError(
+            f"min_relative_peak is {min_relative_peak}; allowed is a share from 0 to 1 of the peak "
+            "that the highest tenth of the cells reaches: 0 keeps every cell"
+        )
+
+
+def least_peak(heights: np.ndarray, *, min_peak: float, min_relative_peak: float) -> float:
+    """The height that the peak of a cell must have.
+
+    Of an image unlike those that it has learned from a network is less sure, of all cells alike;
+    how sure it can be there, the highest cells tell.
+
+    Parameters
+    ----------
+    heights : ndarray of float64
+        The landscape at the peaks of all cells that are large enough, in any order.
+    min_peak : float
+        In units of the landscape.
+    min_relative_peak : float
+        As a share of the height that the highest tenth of those that reach `min_peak` have, so
+        that a few exceptional cells do not matter.
+    """
+    high = heights[heights >= min_peak]
+    if min_relative_peak == 0 or not high.size:
+        return min_peak
+    place = high.size * 9 // 10
+    high.partition(place)
+    return max(min_peak, min_relative_peak * float(high[place]))
 
 
 def contract_tile(
@@ -302,6 +337,7 @@ def stitch(
     persistence: float,
     min_size: int,
     min_peak: float,
+    min_relative_peak: float,
     threads: int = 1,
 ) -> Stitched:
     """Join what is left of all tiles to cells.
@@ -319,6 +355,8 @@ def stitch(
         Cells of fewer voxels are dropped.
     min_peak : float
         Cells whose peak is lower are dropped; in units of the landscape.
+    min_relative_peak : float
+        So are those whose peak is lower than this share of what the highest tenth reaches.
     threads : int, optional
         Groups of tiles in work at a time.
 
@@ -326,13 +364,17 @@ def stitch(
     -------
     Stitched
     """
-    check_merging(persistence=persistence, min_size=min_size, min_peak=min_peak)
+    least = {"min_peak": min_peak, "min_relative_peak": min_relative_peak}
+    check_merging(persistence=persistence, min_size=min_size, **least)
+    with ThreadPoolExecutor(threads) as pool:
+        whole = _contract_all(read, grid, persistence, pool, threads)
+    if min_relative_peak > 0:
+        min_peak = least_peak(_heights(read, grid, whole, min_size), **least)
 
     def is_cell(size: np.ndarray, height: np.ndarray) -> np.ndarray:
         return (size >= min_size) & (height >= min_peak)
 
-    with ThreadPoolExecutor(threads) as pool:
-        border = _hand_out(_contract_all(read, grid, persistence, pool, threads), grid, is_cell)
+    border = _hand_out(whole, grid, is_cell)
     ids = _Ids(read, grid, is_cell, border)
     return Stitched(ids.n_cells, ids.dtype, ids.cells_of)
 
@@ -424,6 +466,21 @@ def _common_faces(part: Box, whole: Box) -> int:
     common = [a == b for a, b in zip(part.start, whole.start, strict=True)]
     common += [a == b for a, b in zip(part.stop, whole.stop, strict=True)]
     return sum(1 << bit for bit, is_common in enumerate(common) if is_common)
+
+
+def _heights(
+    read: Callable[[int], TileBasins], grid: Grid, whole: _Group, min_size: int
+) -> np.ndarray:
+    """The peaks of all cells that are large enough, in no order."""
+    found = []
+    for basins in map(read, range(len(grid))):
+        found.append(basins.cell_height[basins.cell_size >= min_size])
+    groups = [whole]
+    while groups:
+        group = groups.pop()
+        found.append(group.peak[group.size >= min_size])
+        groups += [part for part in group.parts if isinstance(part, _Group)]
+    return np.concatenate(found)
 
 
 @dataclass(frozen=True)

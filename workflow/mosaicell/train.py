@@ -10,7 +10,7 @@ drawn depends on the seed and the number of the volume alone, never on the numbe
    a checkpoint (`checkpoint`), from which a killed training goes on. If F1 has not risen for long,
    stop. A training that starts from a model looks at that first, so it never gives a worse one.
 4. Choose: of all the weights that were looked at the best, and for each top model the watershed's
-   threshold, persistence and least peak (`choice`). Save weights, card and curves.
+   threshold, persistence and least peaks (`choice`). Save weights, card and curves.
 
 Labelled images for steps 3 and 4 are those of the split `validation`; without labelled images,
 steps 3 and 4 have synthetic volumes, each its own.
@@ -348,8 +348,9 @@ def train(
         )
         scores[top_model] = {f"iou {iou}": said for iou, said in of_iou.items()}
         _say(
-            f"{top_model}: threshold {chosen[top_model]['threshold']}, persistence "
-            f"{chosen[top_model]['persistence']} and min_peak {chosen[top_model]['min_peak']}: "
+            f"{top_model}: "
+            + ", ".join(f"{name} {value}" for name, value in chosen[top_model].items())
+            + ": "
             + ", ".join(f"F1 {of_iou[iou]['f1']:.3f} at IoU {iou}" for iou in IOUS)
         )
     model.save(
@@ -367,10 +368,10 @@ def train(
         scores={
             "data": (
                 f"{len(validation)} images of the split validation, not trained on, but by which "
-                "weights, threshold, persistence and min_peak were chosen"
+                "weights, threshold, persistence and least peaks were chosen"
                 if validation
                 else f"{N_CHOICE} synthetic images of edge {SYNTHETIC_EDGE}, not trained on, but "
-                "by which threshold, persistence and min_peak were chosen"
+                "by which threshold, persistence and least peaks were chosen"
             ),
             **scores,
         },

@@ -47,12 +47,12 @@ LANDSCAPE = {
     "one": 1,  # the value that becomes 1
 }
 PARAMETERS = ("threshold", "persistence")
-OPTIONAL = ("min_peak",)  # without it, no cell is dropped for its peak
+OPTIONAL = ("min_peak", "min_relative_peak")  # without them, no cell is dropped for its peak
 # What is allowed, in words.
 AXES = "y and x, with or without z, b (of 1) and c"
 TOP_MODELS = (
-    '{} or {"watershed": {"threshold": .., "persistence": ..}}, min_peak beside them or not, with '
-    "numbers from 0 to 1, recommended for the landscape"
+    '{} or {"watershed": {"threshold": .., "persistence": ..}}, min_peak and min_relative_peak '
+    "beside them or not, with numbers from 0 to 1, recommended for the landscape"
 )
 
 

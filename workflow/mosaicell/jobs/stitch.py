@@ -130,6 +130,7 @@ def stitch_volume(
     persistence: float,
     min_size: int,
     min_peak: float,
+    min_relative_peak: float,
     contracted: Records,
     what: str,
     threads: int = 1,
@@ -140,7 +141,7 @@ def stitch_volume(
     ----------
     folder : Path
         See `mosaicell.jobs`.
-    grid, persistence, min_size, min_peak
+    grid, persistence, min_size, min_peak, min_relative_peak
         See `stitch.stitch`; the persistence is that of `stitch_tiles`, and heights are in units of
         the stored landscape.
     contracted : Records
@@ -176,6 +177,7 @@ def stitch_volume(
             persistence=persistence,
             min_size=min_size,
             min_peak=min_peak,
+            min_relative_peak=min_relative_peak,
             threads=threads,
         )
 

@@ -28,6 +28,7 @@ def watershed(
     persistence: float,
     min_size: int = 0,
     min_peak: float = -np.inf,
+    min_relative_peak: float = 0.0,
     sigma: float | Sigma = 0.0,
     tile_shape: Triple | None = None,
     threads: int = 1,
@@ -50,6 +51,10 @@ def watershed(
     min_peak : float, optional
         Cells whose peak is lower are dropped; in units of the landscape. The peak of what a network
         is sure of is high.
+    min_relative_peak : float, optional
+        So are those whose peak is lower than this share of the height that the highest tenth of
+        the frame's cells have, of those that `min_size` and `min_peak` leave. For landscapes whose
+        background is 0.
     sigma : float or (z, y, x), optional
         Standard deviation in voxels of a Gaussian by which the landscape is smoothed first.
     tile_shape : tuple of int, optional
@@ -89,7 +94,14 @@ def watershed(
             "or 2 (y, x): pass one channel at a time"
         )
     check_threshold(threshold)
-    check_merging(persistence=persistence, min_size=min_size, min_peak=min_peak)
+    least = {"min_peak": min_peak, "min_relative_peak": min_relative_peak}
+    check_merging(persistence=persistence, min_size=min_size, **least)
+    if min_relative_peak > 0 > threshold:
+        raise ValueError(
+            f"min_relative_peak is {min_relative_peak} and threshold is {threshold}; allowed is a "
+            "threshold of at least 0, as a share of a height below 0 means nothing: set "
+            "min_relative_peak to 0, or raise the threshold"
+        )
     sigma = check_sigma(sigma)
     check_values(landscape)
     frames = landscape.reshape((1,) * (4 - landscape.ndim) + landscape.shape)
@@ -101,7 +113,7 @@ def watershed(
     with ThreadPoolExecutor(threads) as pool:
         for number, frame in enumerate(frames):
             cut = _cut(frame, labels[number], grid, pool, threshold, sigma)
-            stitched = _stitch(*cut, grid, pool, persistence, min_size, min_peak, threads)
+            stitched = _stitch(*cut, grid, pool, persistence, min_size, least, threads)
             if n_cells + stitched.n_cells >= 2**32:
                 labels = labels.astype(np.uint64)
             _relabel(labels[number], stitched, grid, pool, n_cells)
@@ -143,7 +155,7 @@ def _stitch(
     pool: ThreadPoolExecutor,
     persistence: float,
     min_size: int,
-    min_peak: float,
+    least: dict[str, float],
     threads: int,
 ) -> Stitched:
     """What the tiles' fragments are joined to."""
@@ -164,7 +176,7 @@ def _stitch(
         grid=grid,
         persistence=persistence,
         min_size=min_size,
-        min_peak=min_peak,
+        **least,
         threads=threads,
     )
 
