@@ -26,7 +26,7 @@ from mosaicell.report.filmstrip import frames_to_show
 from mosaicell.report.page import report
 from mosaicell.store import DamagedError, lay_out, read_arrays
 from phantoms import ONE, landscape_of, packed_cells
-from running import HILLS, configured, products, run, run_and_kill, write_sheet
+from running import configured, products, run, run_and_kill, write_sheet
 from test_report import Page
 
 CHOSEN = {"threshold": 0.1 * ONE, "persistence": 0.1 * ONE, "min_size": 8, "min_peak": 0.2 * ONE}
@@ -216,20 +216,22 @@ def test_a_killed_run_of_rows_for_frames_goes_on_to_the_result_of_the_movie_file
 def test_a_predicted_movie_is_byte_identical_for_any_tiles_and_jobs(tmp_path):
     image, _ = film((10, 40, 48))
     tifffile.imwrite(tmp_path / "a.tif", image, imagej=True, metadata={"axes": "TZYX"})
+    heights = {"threshold": 0.25, "persistence": 0.08, "min_peak": 0.5}
+    of_cells = {"min_size": 5, "min_relative_peak": 0.75}
+    chosen = {"predict": {"diameter": {"voxel": 12}}, "segment": heights | of_cells}
     results = []
     for name, (tile, jobs) in TILINGS.items():
         folder = tmp_path / name
         folder.mkdir()
         row = {"sample": "a", "image": tmp_path / "a.tif"}
-        predict = {"diameter": {"voxel": 12}}
-        config = configured(folder, row, tile=tile, jobs=jobs, predict=predict)
+        config = configured(folder, row, tile=tile, jobs=jobs, **chosen)
         run(folder, config, "results/a/cells.parquet")
         results.append(products(folder, "a"))
     assert results[0] == results[1]
     work = tmp_path / "whole/results/work/a"
     landscape = zarr.open_array(work / "landscape.zarr", mode="r")
-    chosen = HILLS | {key: HILLS[key] * ONE for key in ("threshold", "persistence")}
-    expected = mosaicell.watershed(landscape[...], **chosen)
+    stored_heights = {key: height * ONE for key, height in heights.items()}
+    expected = mosaicell.watershed(landscape[...], **stored_heights, **of_cells)
     stored = tmp_path / "whole/results/a/a.ome.zarr/labels/cells/0"
     np.testing.assert_array_equal(zarr.open_array(stored, mode="r")[...], expected)
     assert expected.max() > 3
