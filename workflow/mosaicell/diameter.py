@@ -8,16 +8,14 @@ thought. So the size that it finds, taken as the next guess, leads to the one th
 1. Choose a few places with much signal on the coarsest level of the image.
 2. Look: predict a window at each place, with cells of the guessed diameter brought to the model's;
    cut it; take the median diameter of the cells that no border cuts, and how high their peaks are.
-3. Look again with the diameter that was found, until one is confirmed; then once with that one,
-   which counts if it is confirmed once more. Do so from two first guesses, or from a third, of
-   small cells, if these lead nowhere.
+3. Look again with the diameter that was found, until one is confirmed. Do so from two first
+   guesses, or from a third, of small cells, if these lead nowhere.
 4. Of the diameters that were confirmed take the one whose cells have the highest peaks, weighted by
    their size: of cells at another scale, or of noise, the network is less sure.
 
-Guesses are rungs of a ladder, eighths of an octave, so that a search ends, and what is found at
-last is rounded to finer ones, so that the last digit of a number on some other machine does not
-matter. Places depend on the image alone, and there are never more than `N_PLACES`, so that a
-teravoxel costs no more than a gigavoxel.
+Guesses are rungs of a ladder, eighths of an octave, so that a search ends, and the last digit of a
+number on some other machine does not matter. Places depend on the image alone, and there are
+never more than `N_PLACES`, so that a teravoxel costs no more than a gigavoxel.
 
 Limits: one diameter for all cells, frames and regions, between that of the smallest cells in
 which a network sees a shape and that of the image. Cells that are no disc or ball count as the one
@@ -42,7 +40,7 @@ from .predict import MARGIN, Channel, Network, ideal_scale, wide_core
 from .resample import ModelGrid
 from .whole.watershed import watershed
 
-RUNGS, FINE_RUNGS = 8, 64  # an octave: of guesses, of the estimate
+RUNGS = 8  # an octave
 NEAR = 2  # rungs: a fifth more or less is no other diameter for a network
 SMALLEST = 3.0  # voxels: smaller cells have no shape
 # Voxels. From large guesses a search comes down to small cells, unless it finds none on its way.
@@ -160,13 +158,13 @@ def estimate_diameter(
         confirmed = _follow(look, _rung(LAST_GUESS), most=_rung(largest))
     if not confirmed:
         return {"diameter": None, "diameter_um": None, "n_cells": 0, "confidence": 0.0}
-    _, best = max(confirmed.items(), key=lambda item: (item[1].confidence, item[0]))
-    diameter = min(2 ** (round(FINE_RUNGS * log2(best.diameter)) / FINE_RUNGS), largest)
+    best = max(confirmed, key=lambda rung: (confirmed[rung].confidence, rung))
+    diameter = 2 ** (best / RUNGS)
     return {
         "diameter": diameter,
         "diameter_um": diameter * edge if voxel_size else None,
-        "n_cells": best.n_cells,
-        "confidence": best.confidence,
+        "n_cells": confirmed[best].n_cells,
+        "confidence": confirmed[best].confidence,
     }
 
 
@@ -190,9 +188,7 @@ def _follow(look: Callable[[int], Look], rung: int, *, most: int) -> dict[int, L
             return {}
         before, rung = rung, min(_rung(found.diameter), most)
         if abs(rung - before) <= NEAR:
-            nearer = look(rung)
-            confirms = nearer.n_cells and abs(_rung(nearer.diameter) - rung) <= NEAR
-            return {rung: nearer if confirms else found}
+            return {rung: found}
     # Round in a circle: what lies on it is all as good.
     circle = list(visited)[list(visited).index(rung) :]
     best = max(circle, key=lambda rung: visited[rung].confidence)
