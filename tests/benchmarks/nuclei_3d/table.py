@@ -6,43 +6,46 @@ the cells of all its images together.
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 from mosaicell.evaluate import scores
 
 ROOT = Path(__file__).parents[3]
-COUNTS = ("true_positives", "false_positives", "false_negatives")
-COLUMNS = ("image", "diameter", "F1", "precision", "recall", "found", "missed", "invented")
+KINDS = ("true_positives", "false_positives", "false_negatives")
+IOUS = ("0.5", "0.7")
+HEAD = (
+    "| image | diameter | F1 | precision | recall | found | missed | invented | F1 at IoU 0.7 |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
 
 
 def main() -> None:
     with (Path(__file__).parent / "samples.tsv").open(encoding="utf-8") as sheet:
         samples = list(csv.DictReader(sheet, delimiter="\t"))
-    print("| " + " | ".join([*COLUMNS, "F1 at IoU 0.7"]) + " |")
-    print("|---" * (len(COLUMNS) + 1) + "|")
-    of_sources: dict[tuple[str, str], dict[str, list[int]]] = {}
+    print(HEAD)
+    of_sources: dict[tuple[str, str], Counter[str]] = {}
     for row in samples:
         path = ROOT / "results/nuclei_3d" / row["sample"] / "scores.json"
         said = json.loads(path.read_text(encoding="utf-8"))
-        counts = {iou: [said[f"{kind}_{iou}"] for kind in COUNTS] for iou in ("0.5", "0.7")}
-        image = row["sample"].rpartition("_")[0]
-        is_auto = row["diameter"] == "auto"
-        print(_line(image, "`auto`" if is_auto else f"{row['diameter']} um", counts))
-        source = image.partition("_")[0], "`auto`" if is_auto else "given"
-        before = of_sources.setdefault(source, {iou: [0] * len(COUNTS) for iou in counts})
-        of_sources[source] = {
-            iou: [a + b for a, b in zip(before[iou], counts[iou], strict=True)] for iou in counts
-        }
-    for (source, diameter), counts in of_sources.items():
-        print(_line(f"**all of {source}**", diameter, counts))
+        counts = {name: said[name] for iou in IOUS for name in _names(iou)}
+        image, _, way = row["sample"].rpartition("_")
+        print(_line(image, "`auto`" if way == "auto" else f"{row['diameter']} um", counts))
+        of_sources.setdefault((image.partition("_")[0], way), Counter()).update(counts)
+    for (source, way), counts in of_sources.items():
+        print(_line(f"**all of {source}**", "`auto`" if way == "auto" else way, counts))
 
 
-def _line(image: str, diameter: str, counts: dict[str, list[int]]) -> str:
-    half, more = (scores(*counts[iou]) for iou in ("0.5", "0.7"))
-    found, invented, missed = counts["0.5"]
-    f1 = [f"{half[name]:.2f}" for name in ("f1", "precision", "recall")]
-    cells = [image, diameter, *f1, str(found), str(missed), str(invented), f"{more['f1']:.2f}"]
-    return "| " + " | ".join(cells) + " |"
+def _names(iou: str) -> list[str]:
+    return [f"{kind}_{iou}" for kind in KINDS]
+
+
+def _line(image: str, diameter: str, counts: dict[str, int]) -> str:
+    (found, invented, missed), more = ([counts[name] for name in _names(iou)] for iou in IOUS)
+    said = scores(found, invented, missed)
+    shares = [said["f1"], said["precision"], said["recall"]]
+    cells = [image, diameter, *(f"{share:.2f}" for share in shares), found, missed, invented]
+    return f"| {' | '.join(map(str, cells))} | {scores(*more)['f1']:.2f} |"
 
 
 if __name__ == "__main__":
