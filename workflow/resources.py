@@ -40,7 +40,7 @@ TORCH = 600 * MB  # importing it and loading a model takes 290 MB; the rest is f
 VOXELS_PER_CELL = 2000
 # A single tile may have cells as small as they come.
 VOXELS_PER_SMALL_CELL = 100
-# Bytes a cell: 67 in 10^6 cells of a made-up volume (tests/benchmarks/stitch_simulation.py).
+# Bytes a cell: 69 in 10^8 cells of a made-up volume (tests/benchmarks/stitch_simulation.md).
 BYTES_PER_CELL = {
     "stitch": 100,
     "evaluate": 1500,  # true ones and found ones, with their rows in the table of matches
